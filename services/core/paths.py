@@ -1,0 +1,49 @@
+"""Where things lie under `PORTRAIT_HOME`: each path is named here once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class HomePaths:
+    """The folders and files of one Portrait home. Nothing is created here."""
+
+    home: Path
+
+    @property
+    def addresses(self) -> Path:
+        """JSON file with the addresses of the running stack (see `services.core.addresses`)."""
+        return self.home / "run" / "addresses.json"
+
+    @property
+    def run(self) -> Path:
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def postgres(self) -> Path:
+        return self.home / "postgres"
+
+    @property
+    def valkey(self) -> Path:
+        return self.home / "valkey"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.home / "snapshots"
+
+    @property
+    def media(self) -> Path:
+        """Local product pictures and videos, the only place `file:` URLs may point into."""
+        return self.home / "media"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"

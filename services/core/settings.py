@@ -1,0 +1,76 @@
+"""The one typed configuration of the process, read once from `PORTRAIT_*` environment variables."""
+
+import ipaddress
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DEFAULT_TEXT_ENCODER = "all-MiniLM-L6-v2"
+DEFAULT_IMAGE_ENCODER = "efficientnet-lite0"
+
+
+class Settings(BaseSettings):
+    """Everything a deployment may set. An unset address means: the embedded server under `home`."""
+
+    model_config = SettingsConfigDict(env_prefix="PORTRAIT_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".portrait"), description="Folder of the embedded servers, snapshots, models and logs.")
+    port: int = Field(8000, ge=0, le=65535, description="HTTP port; 0 takes a free one.")
+    bind: str = Field("127.0.0.1", description="Listening address; any but loopback needs api_keys.")
+    api_keys: SecretStr | None = Field(
+        None, description="Comma-separated keys accepted as `Authorization: Bearer KEY`."
+    )
+    database_url: SecretStr | None = Field(None, description="postgresql://… of an external PostgreSQL with pgvector.")
+    redis_url: SecretStr | None = Field(None, description="redis://… of an external Valkey or Redis (online store).")
+    broker_url: SecretStr | None = Field(None, description="Celery broker; the online store's server when unset.")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    text_encoder: str = Field(DEFAULT_TEXT_ENCODER, description="Offline default or a Hugging Face model name or path.")
+    image_encoder: str = Field(
+        DEFAULT_IMAGE_ENCODER, description="Offline default or a Hugging Face model name or path."
+    )
+    mlflow_tracking_uri: str | None = Field(None, description="MLflow server; files under `home` when unset.")
+    log_level: str = Field("INFO", pattern="^(?i:debug|info|warning|error)$")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute_home(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("PORTRAIT_DATABASE_URL must start with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _open_address_needs_keys(self) -> "Settings":
+        if not self.loopback_only and not self.keys:
+            raise ValueError(
+                f"PORTRAIT_BIND={self.bind} is reachable from other machines: set PORTRAIT_API_KEYS as well, "
+                "or bind to 127.0.0.1"
+            )
+        return self
+
+    @property
+    def loopback_only(self) -> bool:
+        if self.bind == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.bind).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The accepted API keys; empty means that loopback callers need none."""
+        text = self.api_keys.get_secret_value() if self.api_keys else ""
+        return frozenset(key.strip() for key in text.split(",") if key.strip())
+
+
+@cache
+def get_settings() -> Settings:
+    """The process's settings. Tests build their own `Settings` instead of calling this."""
+    return Settings()

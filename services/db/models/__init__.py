@@ -1,0 +1,35 @@
+"""SQLAlchemy models, one file a table group. Importing this package fills `Base.metadata`."""
+
+from services.db.models.base import Base
+from services.db.models.catalogue import Item
+from services.db.models.embeddings import ItemEmbedding, ItemVector
+from services.db.models.events import Event, EventKey
+from services.db.models.features import (
+    AffinityFeatures,
+    BehaviourFeatures,
+    ItemEngagement,
+    ProfileFeatures,
+    ReferenceStatistics,
+    ServingFeatures,
+)
+from services.db.models.impressions import Impression
+from services.db.models.jobs import Job
+from services.db.models.users import User
+
+__all__ = [
+    "AffinityFeatures",
+    "Base",
+    "BehaviourFeatures",
+    "Event",
+    "EventKey",
+    "Impression",
+    "Item",
+    "ItemEmbedding",
+    "ItemEngagement",
+    "ItemVector",
+    "Job",
+    "ProfileFeatures",
+    "ReferenceStatistics",
+    "ServingFeatures",
+    "User",
+]
