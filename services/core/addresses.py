@@ -1,7 +1,6 @@
 """Where the servers are: the configured URLs, or what the embedded runtime wrote under `PORTRAIT_HOME`."""
 
 import json
-import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ def write_addresses(home: Path, addresses: Addresses) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         json.dump(asdict(addresses), file, indent=1)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
 
 
 def read_addresses(home: Path) -> Addresses | None:

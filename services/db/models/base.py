@@ -1,7 +1,7 @@
 """The declarative base: one naming convention for constraints, UTC timestamps everywhere."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
@@ -19,7 +19,7 @@ NAMING = {
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map: ClassVar = {
         datetime: TIMESTAMP(timezone=True),
         dict[str, Any]: JSONB,
         list[str]: ARRAY(Text),

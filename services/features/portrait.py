@@ -1,0 +1,141 @@
+"""The portrait of a user as one packed value: what the hot path reads in a single round trip.
+
+The packed form is MessagePack of an array-like struct behind a one-byte format version. Vectors are little-endian
+float16, L2-normalised. Item ids are stored as text, so a portrait outlives any item snapshot.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.names import BEHAVIOUR_FEATURES
+from services.core.errors import CorruptArtefact
+from services.core.types import Lifecycle
+
+FORMAT = 1
+
+
+class Interest(msgspec.Struct, array_like=True, frozen=True):
+    """A cluster of what a user engages with: its medoid item, its share of the weight, and how to name it."""
+
+    item_id: str
+    weight: float
+    name: str
+    categories: tuple[str, ...] = ()
+    brands: tuple[str, ...] = ()
+
+
+class RecentItem(msgspec.Struct, array_like=True, frozen=True):
+    """One of the latest engaged items, newest first. `timestamp` in epoch seconds; `weight` signed, as of `as_of`."""
+
+    item_id: str
+    type: str
+    timestamp: float
+    weight: float
+
+
+class PriceAffinity(msgspec.Struct, array_like=True, frozen=True):
+    """The user's price level in the shop's currency: weighted geometric mean and the 10–90% band around it."""
+
+    typical: float
+    low: float
+    high: float
+
+
+class Portrait(msgspec.Struct, array_like=True, frozen=True):
+    """Everything serving knows of a user, as of `as_of` (epoch seconds).
+
+    `newest_event` is the event time of the newest event in it (epoch seconds; None without events). `long_term` and
+    `short_term` are float16 bytes in the vector space `space` (None where the user has no vector). `behaviour` holds
+    `names.BEHAVIOUR_FEATURES` in that order, NaN where undefined, as float32 bytes. `categories` and `brands` are
+    (name, weight) pairs, heaviest first. `bought` and `hidden` are left out of recommendations. `neighbours` are
+    similar users with their cosine; `neighbour_items` what those engage with that this user has not, with scores 0–1.
+    """
+
+    user_id: str
+    as_of: float
+    newest_event: float | None
+    event_count: int
+    confidence: float
+    lifecycle: str
+    space: str = ""
+    long_term: bytes | None = None
+    short_term: bytes | None = None
+    interests: tuple[Interest, ...] = ()
+    categories: tuple[tuple[str, float], ...] = ()
+    brands: tuple[tuple[str, float], ...] = ()
+    price: PriceAffinity | None = None
+    behaviour: bytes = b""
+    recent_items: tuple[RecentItem, ...] = ()
+    bought: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    neighbours: tuple[tuple[str, float], ...] = ()
+    neighbour_items: tuple[tuple[str, float], ...] = ()
+
+    def behaviour_values(self) -> NDArray[np.float32]:
+        """The behaviour features in the order of `names.BEHAVIOUR_FEATURES`; all NaN when there are none."""
+        if not self.behaviour:
+            return np.full(len(BEHAVIOUR_FEATURES), np.nan, np.float32)
+        return np.frombuffer(self.behaviour, "<f4")
+
+    def readable(self, now: float) -> dict[str, Any]:
+        """The portrait as `GET /v1/users/{id}/profile` shows it (docs/profiles.md), without feature statuses."""
+        values = self.behaviour_values()
+        return {
+            "user_id": self.user_id,
+            "as_of": self.as_of,
+            "profile_age_ms": None if self.newest_event is None else max(0, round((now - self.newest_event) * 1000)),
+            "confidence": self.confidence,
+            "lifecycle": self.lifecycle,
+            "interests": [msgspec.structs.asdict(interest) for interest in self.interests],
+            "affinities": {
+                "categories": [{"name": name, "weight": weight} for name, weight in self.categories],
+                "brands": [{"name": name, "weight": weight} for name, weight in self.brands],
+                "price": None if self.price is None else msgspec.structs.asdict(self.price),
+            },
+            "behaviour": {
+                name: None if np.isnan(value) else float(value)
+                for name, value in zip(BEHAVIOUR_FEATURES, values, strict=True)
+            },
+            "recent_items": [msgspec.structs.asdict(item) for item in self.recent_items],
+        }
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Portrait)
+
+
+def pack(portrait: Portrait) -> bytes:
+    """The packed form of a portrait."""
+    return bytes((FORMAT,)) + _encoder.encode(portrait)
+
+
+def unpack(packed: bytes) -> Portrait:
+    """The portrait of a packed form.
+
+    Raises:
+        CorruptArtefact: not a packed portrait, or one of a format that this version does not read.
+    """
+    if not packed or packed[0] != FORMAT:
+        raise CorruptArtefact("A stored portrait has an unknown format: run `portrait profiles recompute`")
+    try:
+        return _decoder.decode(memoryview(packed)[1:])
+    except msgspec.DecodeError as error:
+        raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
+
+
+def cold_portrait(user_id: str, now: float) -> Portrait:
+    """The portrait of a user nothing is known of: a cold start, not an error."""
+    return Portrait(user_id, now, None, 0, 0.0, Lifecycle.NEW.value)
+
+
+def pack_vector(vector: NDArray[np.floating]) -> bytes:
+    """A vector as little-endian float16 bytes."""
+    return np.asarray(vector, "<f2").tobytes()
+
+
+def unpack_vector(data: bytes | None) -> NDArray[np.float32] | None:
+    """The float32 vector of `pack_vector`'s bytes, or None."""
+    return None if data is None else np.frombuffer(data, "<f2").astype(np.float32)
