@@ -112,7 +112,8 @@ CREATE TABLE {names.VECTOR_TABLE} (
   event_timestamp timestamptz NOT NULL,
   space text NOT NULL,
   modalities text[] NOT NULL DEFAULT '{{}}',
-  vector bytea NOT NULL
+  vector bytea NOT NULL,
+  checked_at timestamptz NOT NULL
 );
 ALTER TABLE {names.VECTOR_TABLE} ALTER COLUMN vector SET STORAGE EXTERNAL;
 CREATE INDEX ix_item_vectors_event_timestamp ON {names.VECTOR_TABLE} (event_timestamp);
@@ -181,6 +182,12 @@ CREATE TABLE reference_statistics (
   created_at timestamptz NOT NULL DEFAULT now()
 );
 
+CREATE TABLE checkpoints (
+  name text CONSTRAINT pk_checkpoints PRIMARY KEY,
+  value jsonb NOT NULL,
+  updated_at timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE impressions (
   request_id text NOT NULL,
   position integer NOT NULL,
@@ -217,6 +224,7 @@ CREATE INDEX ix_jobs_created_at ON jobs (created_at);
 
 TABLES = (
     "jobs",
+    "checkpoints",
     "impressions",
     "reference_statistics",
     names.ENGAGEMENT_TABLE,

@@ -13,13 +13,14 @@ from services.db.models.features import (
     ServingFeatures,
 )
 from services.db.models.impressions import Impression
-from services.db.models.jobs import Job
+from services.db.models.jobs import Checkpoint, Job
 from services.db.models.users import User
 
 __all__ = [
     "AffinityFeatures",
     "Base",
     "BehaviourFeatures",
+    "Checkpoint",
     "Event",
     "EventKey",
     "Impression",

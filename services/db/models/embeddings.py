@@ -32,6 +32,7 @@ class ItemEmbedding(Base):
 class ItemVector(Base):
     """The fused vector of an item: `vector` holds little-endian float32, L2-normalised, `dimension` = bytes / 4.
 
+    `event_timestamp` is when the vector last changed, `checked_at` when it was last compared with the item's content.
     `space` names the vector space (encoder versions and fusion); vectors of different spaces are not comparable.
     """
 
@@ -43,3 +44,4 @@ class ItemVector(Base):
     space: Mapped[str]
     modalities: Mapped[list[str]] = mapped_column(server_default=text("'{}'"))
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+    checked_at: Mapped[datetime]

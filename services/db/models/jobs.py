@@ -32,3 +32,13 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
+
+
+class Checkpoint(Base):
+    """How far a background reader has come; `value` is its own business (a transaction id, for one)."""
+
+    __tablename__ = "checkpoints"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[dict[str, Any]]
+    updated_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
