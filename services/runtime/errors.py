@@ -14,6 +14,15 @@ class StartFailed(PortraitError):
         super().__init__(f"{part} did not start: {reason}. The end of {log}:\n{tail(log)}")
 
 
+class PortInUse(PortraitError):
+    status, code, title = 409, "port-in-use", "The port is taken"
+
+    def __init__(self, port: int) -> None:
+        super().__init__(
+            f"Port {port} is in use by another program: choose another with --port or PORTRAIT_PORT; 0 takes a free one"
+        )
+
+
 class StopFailed(PortraitError):
     status, code, title = 500, "stop-failed", "A part of the stack did not stop"
 

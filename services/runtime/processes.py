@@ -9,11 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from services.runtime.errors import tail
-
-__all__ = ["ProcessIdentity", "alive", "identify", "of_home", "stop_processes", "tail", "tree"]
-
-HOME_VARIABLE = "PORTRAIT_HOME"
+HOME_MARKER = "PORTRAIT_SUPERVISED_HOME"
+PART_MARKER = "PORTRAIT_SUPERVISED_PART"
+"""Set in the environment of every part, and by nobody else: a shell that exports PORTRAIT_HOME is no part."""
 START_TOLERANCE_S = 2.0
 """Start times derive from the boot time, which the system's clock corrections move a little."""
 
@@ -43,45 +41,55 @@ def alive(identity: ProcessIdentity) -> bool:
     return now is not None and abs(now.started_at - identity.started_at) < START_TOLERANCE_S
 
 
-def tree(pid: int) -> list[ProcessIdentity]:
-    """The process and all its living descendants."""
-    try:
-        children = psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    found = [identify(pid), *(identify(child.pid) for child in children)]
-    return [identity for identity in found if identity is not None]
+def members(leader: ProcessIdentity) -> list[ProcessIdentity]:
+    """The part's living processes: the leader, its descendants, and whoever is left of its session.
 
-
-def of_home(home: Path) -> list[ProcessIdentity]:
-    """Every process of this user whose environment names `home`, except the caller and its ancestors.
-
-    Postgres's own children overwrite their environment and are not found: they end with their postmaster.
+    A session's number is not given away while the session has members, so an ended leader is no obstacle; a living
+    process with the leader's pid and another start time proves that the session is gone.
     """
-    mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    found = []
+    holder = identify(leader.pid)
+    if holder is not None and not alive(leader):
+        return []
+    pids = {process.pid for process in psutil.process_iter() if _session(process.pid) == leader.pid}
+    if holder is not None:
+        pids.add(leader.pid)
+    for pid in tuple(pids):
+        pids.update(_descendants(pid))
+    return _identities(pids)
+
+
+def of_home(home: Path, part: str | None = None) -> list[ProcessIdentity]:
+    """Every process marked as a part of `home` (or as that one part), with its descendants.
+
+    The caller and its ancestors are left out.
+
+    A program that overwrites its environment for its title (PostgreSQL's backends, Ray's workers) shows no mark:
+    the descent from a marked process and `members` find those.
+    """
+    pids: set[int] = set()
     for process in psutil.process_iter():
-        if process.pid in mine:
-            continue
         try:
-            named = process.environ().get(HOME_VARIABLE)
-            if named and Path(named) == home and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(ProcessIdentity(process.pid, process.create_time()))
-        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
-            continue  # another user's, or gone while we looked
-    return found
+            environment = process.environ()
+        except psutil.Error:  # another user's, a zombie, or gone while we looked
+            continue
+        marked = environment.get(HOME_MARKER) == str(home)
+        if marked and part in (None, environment.get(PART_MARKER)):
+            pids.add(process.pid)
+            pids.update(_descendants(process.pid))
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return _identities(pids - own)
 
 
 def stop_processes(targets: Iterable[ProcessIdentity], grace_s: float) -> list[ProcessIdentity]:
     """SIGTERM, then SIGKILL after `grace_s` seconds. Returns what is alive even so (nothing, as a rule)."""
-    remaining = _send(targets, signal.SIGTERM)
-    remaining = _wait(remaining, grace_s)
+    remaining = wait_gone(send(targets, signal.SIGTERM), grace_s)
     if remaining:
-        remaining = _wait(_send(remaining, signal.SIGKILL), 2.0)
+        remaining = wait_gone(send(remaining, signal.SIGKILL), 2.0)
     return remaining
 
 
-def _send(targets: Iterable[ProcessIdentity], number: signal.Signals) -> list[ProcessIdentity]:
+def send(targets: Iterable[ProcessIdentity], number: signal.Signals) -> list[ProcessIdentity]:
+    """Send the signal to the living among the targets and return them."""
     reached = []
     for target in targets:
         if not alive(target):
@@ -94,10 +102,42 @@ def _send(targets: Iterable[ProcessIdentity], number: signal.Signals) -> list[Pr
     return reached
 
 
-def _wait(targets: list[ProcessIdentity], seconds: float) -> list[ProcessIdentity]:
+def wait_gone(targets: Iterable[ProcessIdentity], seconds: float) -> list[ProcessIdentity]:
+    """Wait until all have ended, at most `seconds`. Returns those still alive."""
     deadline = time.monotonic() + seconds
     remaining = [target for target in targets if alive(target)]
     while remaining and time.monotonic() < deadline:
         time.sleep(0.05)
         remaining = [target for target in remaining if alive(target)]
     return remaining
+
+
+def memory_bytes(processes: Iterable[ProcessIdentity]) -> int:
+    """Resident memory of the processes together; pages that several share count once (PSS) where Linux tells."""
+    total = 0
+    for identity in processes:
+        try:
+            info = psutil.Process(identity.pid).memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(info, "pss", 0) or info.rss
+    return total
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return -1
+
+
+def _descendants(pid: int) -> set[int]:
+    try:
+        return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _identities(pids: Iterable[int]) -> list[ProcessIdentity]:
+    found = (identify(pid) for pid in sorted(pids))
+    return [identity for identity in found if identity is not None]

