@@ -12,6 +12,9 @@ from services.runtime.parts import Part, Readiness, environment_of
 from services.runtime.ports import LOOPBACK
 from services.runtime.processes import ProcessIdentity, identify, members, of_home, send
 
+SETTLED_S = 2.0
+"""A part that nobody can ask is taken to work once it has lived this long."""
+
 
 class Child:
     """A launched part."""
@@ -48,7 +51,9 @@ class Child:
         """Whether it does its work: alive, and for the gateway also answering."""
         if self.exit_status is not None:
             return False
-        return self.part.readiness is Readiness.ALIVE or answers_ready(LOOPBACK, self.port)
+        if self.part.readiness is Readiness.ALIVE:
+            return self.ran_s >= SETTLED_S
+        return answers_ready(LOOPBACK, self.port)
 
     def processes(self) -> list[ProcessIdentity]:
         """The part's living processes, those in sessions of their own included."""
