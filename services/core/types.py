@@ -35,6 +35,7 @@ class JobKind(StrEnum):
     FEATURES = "features"
     SNAPSHOT = "snapshot"
     TRAIN = "train"
+    MATERIALIZE = "materialize"
 
 
 class JobStatus(StrEnum):

@@ -1,0 +1,1 @@
+"""Background work: Celery carries it, Postgres remembers it (docs/operations.md)."""

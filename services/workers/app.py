@@ -1,0 +1,43 @@
+"""The Celery application: `celery -A services.workers.app worker -Q cpu`."""
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Queue
+
+from services.core.addresses import resolve_addresses
+from services.core.logging import configure_logging
+from services.core.settings import get_settings
+from services.workers import queues
+from services.workers.schedule import BEAT_SCHEDULE
+
+
+def make_celery(broker_url: str) -> Celery:
+    """A Celery application on this broker. Results are not kept there: jobs are rows in Postgres."""
+    celery = Celery("portrait", broker=broker_url)
+    celery.conf.update(
+        include=["services.workers.tasks"],
+        task_queues=[Queue(name) for name in (queues.GPU, queues.CPU, queues.IO)],
+        task_default_queue=queues.IO,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_max_memory_per_child=4_000_000,
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"visibility_timeout": 3600, "socket_keepalive": True},
+        beat_schedule=BEAT_SCHEDULE,
+        timezone="UTC",
+    )
+    return celery
+
+
+@setup_logging.connect
+def _logging(**_: object) -> None:
+    configure_logging(get_settings().log_level)
+
+
+app = make_celery(resolve_addresses(get_settings()).broker_url)

@@ -1,0 +1,74 @@
+"""Whether scheduled work has anything to do: one cheap query each, so that an idle shop costs nothing."""
+
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, text
+
+from services.core.paths import HomePaths
+from services.core.types import JobKind
+from services.db.checkpoints import get_checkpoint, transaction_horizon
+from services.db.embeddings import stale_items
+from services.features.snapshot import current_snapshot
+
+PROFILES_CHECKPOINT = "profiles"
+SNAPSHOT_CHECKPOINT = "snapshot"
+FEATURES_CHECKPOINT = "features"
+SPACE_CHECKPOINT = "space"
+"""Which encoders were configured last and the vector space they made: known without loading a model."""
+
+
+class DueContext(Protocol):
+    """What the decision needs of the worker."""
+
+    @property
+    def paths(self) -> HomePaths: ...
+
+    @property
+    def encoder_names(self) -> list[str]: ...
+
+
+def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], context: DueContext) -> bool:
+    """True when a job of this kind would find work."""
+    if kind is JobKind.EMBEDDINGS:
+        known = get_checkpoint(connection, SPACE_CHECKPOINT)
+        if known is None or known["encoders"] != context.encoder_names:
+            return True
+        return bool(stale_items(connection, known["space"], after="", limit=1))
+    if kind is JobKind.PROFILES and parameters.get("mode") == "changed":
+        return _events_since(connection, PROFILES_CHECKPOINT)
+    if kind is JobKind.FEATURES:
+        return _events_since(connection, FEATURES_CHECKPOINT)
+    if kind is JobKind.SNAPSHOT:
+        return current_snapshot(context.paths.snapshots) is None or catalogue_mark(connection) != get_checkpoint(
+            connection, SNAPSHOT_CHECKPOINT
+        )
+    return True
+
+
+def _events_since(connection: Connection, name: str) -> bool:
+    checkpoint = get_checkpoint(connection, name)
+    from_txid = 0 if checkpoint is None else checkpoint["txid"]
+    return bool(
+        connection.execute(
+            text(
+                "SELECT EXISTS (SELECT FROM events WHERE txid >= CAST(CAST(:a AS text) AS xid8) "
+                "AND txid < CAST(CAST(:b AS text) AS xid8))"
+            ),
+            {"a": str(from_txid), "b": str(transaction_horizon(connection))},
+        ).scalar_one()
+    )
+
+
+def catalogue_mark(connection: Connection) -> dict[str, Any]:
+    """What a snapshot is built from, in one small value: it changes when items, vectors or engagement change."""
+    row = connection.execute(
+        text(
+            "SELECT (SELECT count(*) FROM items), (SELECT max(updated_at) FROM items)::text, "
+            "(SELECT max(event_timestamp) FROM item_vectors)::text, "
+            "(SELECT max(event_timestamp) FROM item_engagement)::text"
+        )
+    ).one()
+    return {"items": row[0], "updated": row[1], "vectors": row[2], "engagement": row[3]}
+
+
+

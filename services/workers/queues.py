@@ -1,0 +1,20 @@
+"""Which queue carries which work."""
+
+from services.core.types import JobKind
+
+GPU = "gpu"
+CPU = "cpu"
+IO = "io"
+
+RUN_JOB = "portrait.run_job"
+REQUEST_DUE = "portrait.request_due"
+SWEEP = "portrait.sweep"
+
+QUEUE_OF: dict[JobKind, str] = {
+    JobKind.EMBEDDINGS: GPU,
+    JobKind.TRAIN: GPU,
+    JobKind.PROFILES: CPU,
+    JobKind.FEATURES: CPU,
+    JobKind.SNAPSHOT: CPU,
+    JobKind.MATERIALIZE: IO,
+}

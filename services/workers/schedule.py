@@ -1,0 +1,25 @@
+"""What beat asks for, and how often. Each entry only looks whether work is due; work that is not costs one query."""
+
+from celery.schedules import crontab
+
+from services.core.types import JobKind
+from services.workers.queues import IO, REQUEST_DUE, SWEEP
+
+_IO = {"queue": IO, "expires": 30}
+
+
+def _due(kind: JobKind, parameters: dict | None = None) -> dict:
+    return {"task": REQUEST_DUE, "args": (kind.value, parameters or {}), "options": _IO}
+
+
+BEAT_SCHEDULE: dict[str, dict] = {
+    "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
+    "update-changed-portraits": {"schedule": 5.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
+    "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},
+    "refresh-features": {"schedule": 300.0, **_due(JobKind.FEATURES)},
+    "recompute-all-portraits": {
+        "schedule": crontab(hour=3, minute=30),
+        **_due(JobKind.PROFILES, {"mode": "all"}),
+    },
+    "sweep-lost-jobs": {"schedule": 30.0, "task": SWEEP, "options": _IO},
+}

@@ -1,0 +1,51 @@
+"""The Celery tasks: each loads, checks and calls one service."""
+
+from typing import Any
+from uuid import UUID
+
+from services.core.types import JobKind
+from services.db import jobs
+from services.db.session import transaction
+from services.workers import queues
+from services.workers.app import app
+from services.workers.context import worker_context
+from services.workers.due import is_due
+from services.workers.runner import run_job
+
+QUIET_SECONDS = 60.0
+KEEP_DAYS = 14
+
+
+@app.task(name=queues.RUN_JOB)
+def run(job_id: str) -> bool:
+    """Run one job of the `jobs` table. Delivered twice, it runs once."""
+    context = worker_context()
+    return run_job(context.engine, UUID(job_id), context.handlers)
+
+
+@app.task(name=queues.REQUEST_DUE)
+def request_due(what: str, parameters: dict[str, Any]) -> str | None:
+    """Ask for the work if there is something to do; the job's id, or None."""
+    context = worker_context()
+    kind = JobKind(what)
+    with transaction(context.engine) as connection:
+        if not is_due(connection, kind, parameters, context):
+            return None
+        job_id, created = jobs.request_job(connection, what, parameters)
+    if created:
+        app.send_task(queues.RUN_JOB, args=(str(job_id),), queue=queues.QUEUE_OF[kind])
+    return str(job_id)
+
+
+@app.task(name=queues.SWEEP)
+def sweep() -> int:
+    """Send open jobs again whose message was lost or whose worker died; forget jobs long ended. How many were sent."""
+    context = worker_context()
+    with transaction(context.engine) as connection:
+        stale = jobs.stale_jobs(connection, quiet_seconds=QUIET_SECONDS)
+        for job_id, _ in stale:
+            jobs.touch_job(connection, job_id)
+        jobs.prune_jobs(connection, keep_days=KEEP_DAYS)
+    for job_id, what in stale:
+        app.send_task(queues.RUN_JOB, args=(str(job_id),), queue=queues.QUEUE_OF[JobKind(what)])
+    return len(stale)
