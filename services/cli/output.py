@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+PIPED_WIDTH = 160
+
 
 @cache
 def console() -> Console:
-    """Standard output for people."""
-    return Console(highlight=False)
+    """Standard output for people. Piped output gets a fixed, generous width: tables must not fold in files."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 @cache
@@ -31,10 +33,10 @@ def print_json(document: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print a table; numbers are aligned to the right, None is shown as a dash."""
+    """Print a table; numbers are aligned to the right, None is a dash, the last column folds."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column != columns[-1])
     kept = [list(row) for row in rows]
     for index, column in enumerate(table.columns):
         if kept and all(isinstance(row[index], int | float) for row in kept):

@@ -40,7 +40,7 @@ class Record:
         self._changed(part)
 
     def ready(self, part: PartState, seconds: float, identity: ProcessIdentity | None = None) -> None:
-        part.status, part.seconds = PartStatus.READY, round(seconds, 2)
+        part.status, part.seconds, part.error = PartStatus.READY, round(seconds, 2), None
         if identity is not None:
             part.pid, part.started_at = identity.pid, identity.started_at
         self._changed(part)
@@ -65,6 +65,8 @@ class Record:
         """Nothing runs any more; failures stay visible."""
         for part in self.state.parts:
             self._end(part, PartStatus.FAILED if part.status is PartStatus.FAILED else PartStatus.STOPPED)
+            if part.status is PartStatus.STOPPED:
+                part.error = None
 
     def _end(self, part: PartState, status: PartStatus) -> None:
         part.status, part.pid, part.started_at = status, None, None
