@@ -81,6 +81,7 @@ ALTER SEQUENCE events_sequence OWNED BY events.sequence;
 CREATE INDEX ix_events_user_id_timestamp ON events (user_id, timestamp);
 CREATE INDEX ix_events_item_id ON events (item_id);
 CREATE INDEX ix_events_txid_sequence ON events (txid, sequence);
+CREATE INDEX ix_events_unscored ON events (timestamp) WHERE text IS NOT NULL AND sentiment IS NULL;
 
 CREATE FUNCTION ensure_event_partition(moment timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE

@@ -111,7 +111,10 @@ def write_vectors(
     modalities: Sequence[Sequence[str]],
     checked_at: datetime,
 ) -> list[str]:
-    """Store fused vectors (n, D) float32; the ids of those that changed. Items deleted meanwhile are left out."""
+    """Store fused vectors (n, D) float32; the ids of those that changed. Items deleted meanwhile are left out.
+
+    `checked_at` is when the items were read: what changed since then is stale again.
+    """
     if not item_ids:
         return []
     rows = connection.execute(
@@ -121,7 +124,7 @@ def write_vectors(
             "live AS (SELECT new.* FROM new JOIN items USING (item_id)), "
             "before AS (SELECT item_id, vector, space FROM item_vectors WHERE item_id = ANY(CAST(:ids AS text[]))), "
             "written AS (INSERT INTO item_vectors AS v (item_id, event_timestamp, space, modalities, vector, "
-            "checked_at) SELECT item_id, :checked_at, :space, string_to_array(modalities, ','), vector, :checked_at "
+            "checked_at) SELECT item_id, now(), :space, string_to_array(modalities, ','), vector, :checked_at "
             "FROM live ORDER BY item_id ON CONFLICT (item_id) DO UPDATE SET checked_at = excluded.checked_at, "
             "space = excluded.space, modalities = excluded.modalities, vector = excluded.vector, "
             "event_timestamp = CASE WHEN v.vector = excluded.vector AND v.space = excluded.space "
@@ -148,11 +151,33 @@ def modality_reasons(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def users_holding(connection: Connection, item_ids: Sequence[str]) -> list[str]:
-    """The users with an event on any of these items: whose portraits change when the items' vectors do."""
+def users_holding_changed(connection: Connection, since: datetime) -> list[str]:
+    """The users with an event on an item whose vector changed after `since`: their portraits change with it."""
     return list(
         connection.execute(
-            text("SELECT DISTINCT user_id FROM events WHERE item_id = ANY(CAST(:ids AS text[]))"),
-            {"ids": list(item_ids)},
+            text(
+                "SELECT DISTINCT e.user_id FROM item_vectors v JOIN events e USING (item_id) "
+                "WHERE v.event_timestamp > :since"
+            ),
+            {"since": since},
         ).scalars()
     )
+
+
+def vectors_changed_since(connection: Connection, since: datetime) -> bool:
+    """True when a vector changed after `since`."""
+    return connection.execute(
+        text("SELECT EXISTS (SELECT FROM item_vectors WHERE event_timestamp > :since)"), {"since": since}
+    ).scalar_one()
+
+
+def forget_failures(connection: Connection, reasons: Sequence[str]) -> int:
+    """Make items stale whose media failed for one of these passing reasons, so that they are tried again."""
+    return connection.execute(
+        text(
+            "WITH failed AS (DELETE FROM item_embeddings WHERE reason = ANY(CAST(:reasons AS text[])) "
+            "RETURNING item_id) UPDATE item_vectors SET checked_at = '-infinity' "
+            "WHERE item_id IN (SELECT item_id FROM failed)"
+        ),
+        {"reasons": list(reasons)},
+    ).rowcount

@@ -69,6 +69,3 @@ def catalogue_mark(connection: Connection) -> dict[str, Any]:
         )
     ).one()
     return {"items": row[0], "updated": row[1], "vectors": row[2], "engagement": row[3]}
-
-
-

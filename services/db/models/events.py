@@ -46,6 +46,7 @@ class Event(Base):
         Index(None, "user_id", "timestamp"),
         Index(None, "item_id"),
         Index(None, "txid", "sequence"),
+        Index("ix_events_unscored", "timestamp", postgresql_where=text("text IS NOT NULL AND sentiment IS NULL")),
         {"postgresql_partition_by": "RANGE (timestamp)"},
     )
 

@@ -1,0 +1,57 @@
+"""`portrait bench NAME`: run one benchmark script and say whether its bar holds."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.output import console, print_json, print_table
+from services.core.errors import NotFound
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def names() -> list[str]:
+    """The benchmarks that exist."""
+    return sorted(path.stem for path in BENCHMARKS.glob("*.py") if not path.stem.startswith("_"))
+
+
+def run_benchmark(name: str) -> dict[str, Any]:
+    """The benchmark's answer: name, figure, bar, holds, figures.
+
+    Raises:
+        NotFound: no benchmark has this name.
+    """
+    if name not in names():
+        raise NotFound(f"There is no benchmark {name!r}; there are: {', '.join(names())}")
+    spec = importlib.util.spec_from_file_location(f"benchmarks.{name}", BENCHMARKS / f"{name}.py")
+    assert spec is not None and spec.loader is not None  # the file exists
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.run()
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="The benchmark, or `list`.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Write the answer to this file.")] = None,
+) -> None:
+    """Measure one claim against its yardstick in the same run."""
+    import orjson  # noqa: PLC0415 - loaded when needed: --help stays quick
+
+    if name == "list":
+        print_json(names())
+        return
+    answer = run_benchmark(name)
+    if json is not None:
+        json.write_bytes(orjson.dumps(answer, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
+    print_table(("figure", "value"), [(key, value) for key, value in answer["figures"].items()], title=answer["name"])
+    verdict = "[green]holds[/]" if answer["holds"] else "[red]does not hold[/]"
+    console().print(f"{answer['figure']} against a bar of {answer['bar']}: {verdict}")
+    if not answer["holds"]:
+        raise typer.Exit(1)

@@ -1,0 +1,43 @@
+"""The encoders of this deployment, loaded when first used and kept."""
+
+from functools import cached_property
+
+from services.core.paths import HomePaths
+from services.core.settings import Settings
+from services.encoders.fusion import FusionConfig
+from services.encoders.image import ImageEncoder, load_image_encoder
+from services.encoders.media import FetchPolicy, MediaFetcher
+from services.encoders.text import TextEncoder, load_text_encoder
+from services.encoders.video import VideoEncoder
+
+
+class EncoderSet:
+    """Text, image and video encoders and the fetcher of media, as the settings name them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def text(self) -> TextEncoder:
+        return load_text_encoder(self._settings.text_encoder, self._settings.device)
+
+    @cached_property
+    def image(self) -> ImageEncoder:
+        return load_image_encoder(self._settings.image_encoder, self._settings.device)
+
+    @cached_property
+    def video(self) -> VideoEncoder:
+        return VideoEncoder(self.image)
+
+    @cached_property
+    def media(self) -> MediaFetcher:
+        return MediaFetcher(FetchPolicy(media_root=HomePaths(self._settings.home).media))
+
+    @cached_property
+    def fusion(self) -> FusionConfig:
+        return FusionConfig(dimension=self.text.dimension)
+
+    @cached_property
+    def space(self) -> str:
+        """The name of the vector space these encoders and this fusion make."""
+        return f"{self.text.version}+{self.image.version}+{self.fusion.version}"
