@@ -1,0 +1,61 @@
+"""The stored reference statistics of a shop: read the ones in force, refit them from its events."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import numpy as np
+from sqlalchemy import Connection
+
+from services.db.reference import event_volume, item_groups, read_reference, sample_events, write_reference
+from services.profiles.reference import ReferenceStatistics
+from services.profiles.reference_fit import fit_reference
+
+FIT_WINDOW = timedelta(days=180)
+SAMPLE_ROWS = 2_000_000
+SMALLEST_CHANGE = 0.05
+"""Relative change of a statistic below which the old version stays: each new one recomputes every profile."""
+
+
+def load_reference(connection: Connection, version: int | None = None) -> ReferenceStatistics:
+    """The newest stored statistics (or of one version); the defaults where nothing was stored yet."""
+    stored = read_reference(connection, version)
+    return ReferenceStatistics.defaults() if stored is None else ReferenceStatistics.from_json(stored[1], stored[0])
+
+
+def refit_reference(connection: Connection, as_of: datetime) -> ReferenceStatistics:
+    """Fit the statistics to a sample of the last half year and store them as a new version if they changed notably.
+
+    Returns the statistics in force afterwards. The prior of every fit is the defaults, so that fits do not drift.
+    """
+    since = as_of - FIT_WINDOW
+    volume = event_volume(connection, since, as_of)
+    share = min(1.0, SAMPLE_ROWS / max(volume, 1))
+    fitted = fit_reference(sample_events(connection, since, as_of, share), item_groups(connection), as_of=as_of)
+    current = load_reference(connection)
+    if current.version and not differs(current, fitted):
+        return current
+    return replace(fitted, version=write_reference(connection, fitted.to_json()))
+
+
+def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:
+    """Whether event weights under `new` are notably others than under `old`.
+
+    The priors of affinities are compared as distributions (total variation), so that rare names do not count.
+    """
+    if set(old.importance) != set(new.importance) or len(old.examination) != len(new.examination):
+        return True
+    importance = np.array([[s.importance[kind] for kind in sorted(old.importance)] for s in (old, new)])
+    curves = np.array([old.examination, new.examination])
+    dwell = [(old.dwell_median_default, new.dwell_median_default)]
+    dwell += [
+        (old.dwell_median_ms.get(name, old.dwell_median_default), value) for name, value in new.dwell_median_ms.items()
+    ]
+    medians = np.array(dwell).T
+    shares = [(old.category_prior, new.category_prior), (old.brand_prior, new.brand_prior)]
+    moved = [0.5 * sum(abs(a.get(k, 0.0) - b.get(k, 0.0)) for k in a.keys() | b.keys()) for a, b in shares]
+    return bool(
+        (np.abs(importance[0] - importance[1]) > SMALLEST_CHANGE).any()
+        or (np.abs(np.log(curves[0] / curves[1])) > SMALLEST_CHANGE).any()
+        or (np.abs(np.log(medians[0] / medians[1])) > SMALLEST_CHANGE).any()
+        or max(moved) > SMALLEST_CHANGE
+    )
