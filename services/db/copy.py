@@ -35,7 +35,7 @@ ARROW_TYPES: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
     "date": pa.date32(),
 }
-"""Arrow type of a PostgreSQL type; what is not here comes out as a string. Arrays and bytea have columns of their own."""
+"""Arrow type of a PostgreSQL type; what is not here comes out as a string (arrays and bytea: see `_decoded`)."""
 
 ARRAY_TYPES: dict[str, tuple[pl.DataType, pa.DataType]] = {
     "text[]": (pl.List(pl.String), pa.list_(pa.string())),

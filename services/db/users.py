@@ -1,0 +1,76 @@
+"""What the shop says about its users, and erasing one."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from sqlalchemy import Connection
+
+from feature_repo import names
+from services.db.events import delete_users_events
+from services.db.session import raw
+
+PERSONALISATION = "personalisation"
+"""The consent that turns portraits off when it is false."""
+
+USER_TABLES = (
+    names.BEHAVIOUR_TABLE,
+    names.PROFILE_TABLE,
+    names.AFFINITY_TABLE,
+    names.SERVING_TABLE,
+    "impressions",
+    "users",
+)
+"""Tables with a `user_id` besides the event log: `erase_user` empties them."""
+
+
+def upsert_user(
+    connection: Connection,
+    user_id: str,
+    *,
+    attributes: dict[str, Any] | None = None,
+    consent: dict[str, bool] | None = None,
+) -> bool:
+    """Set a user's attributes and consent; None leaves what is stored. Returns whether the user was new."""
+    statement = """
+        INSERT INTO users AS old (user_id, attributes, consent)
+        VALUES (%(user)s, coalesce(%(attributes)s, '{}'::jsonb), coalesce(%(consent)s, '{}'::jsonb))
+        ON CONFLICT (user_id) DO UPDATE SET
+          attributes = coalesce(%(attributes)s, old.attributes),
+          consent = coalesce(%(consent)s, old.consent),
+          updated_at = now()
+        RETURNING xmax = 0"""
+    values = {
+        "user": user_id,
+        "attributes": None if attributes is None else Jsonb(attributes),
+        "consent": None if consent is None else Jsonb(consent),
+    }
+    return raw(connection).execute(statement, values).fetchone()[0]
+
+
+def get_user(connection: Connection, user_id: str) -> dict[str, Any] | None:
+    """The user's row, or None for a user known from events alone."""
+    with raw(connection).cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SELECT * FROM users WHERE user_id = %s", (user_id,))
+        return cursor.fetchone()
+
+
+def without_consent(connection: Connection, user_ids: Iterable[str] | None = None) -> set[str]:
+    """The users (of those named, or all) who refused personalisation."""
+    statement = "SELECT user_id FROM users WHERE consent @> '{\"personalisation\": false}'"
+    parameters: tuple[Any, ...] = ()
+    if user_ids is not None:
+        statement, parameters = statement + " AND user_id = ANY(%s)", (list(user_ids),)
+    return {row[0] for row in raw(connection).execute(statement, parameters)}
+
+
+def erase_user(connection: Connection, user_id: str) -> dict[str, int]:
+    """Delete everything stored of a user in Postgres. Returns the number of rows by table.
+
+    The online store is a cache of this: the caller deletes the user there as well.
+    """
+    gone = {"events": delete_users_events(connection, [user_id])}
+    for table in USER_TABLES:
+        gone[table] = raw(connection).execute(f"DELETE FROM {table} WHERE user_id = %s", (user_id,)).rowcount
+    return gone
