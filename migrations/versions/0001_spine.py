@@ -92,7 +92,9 @@ BEGIN
   IF to_regclass(name) IS NOT NULL THEN RETURN; END IF;
   PERFORM pg_advisory_xact_lock(hashtext('ensure_event_partition'));
   IF to_regclass(name) IS NULL THEN
-    EXECUTE format('CREATE TABLE %I PARTITION OF events FOR VALUES FROM (%L) TO (%L)', name, first, last);
+    -- ATTACH locks out other partition makers alone; CREATE … PARTITION OF would lock out every reader until commit.
+    EXECUTE format('CREATE TABLE %I (LIKE events INCLUDING ALL)', name);
+    EXECUTE format('ALTER TABLE events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, first, last);
   END IF;
 END $$;
 
