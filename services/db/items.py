@@ -53,12 +53,13 @@ def upsert_items(connection: Connection, rows: Table) -> ItemCounts:
     last = _complete(frame).unique(subset=ITEM_ID, keep="last", maintain_order=True)
     staged = stage(connection, "items", last)
     values = [column for column in ITEM_COLUMNS if column != ITEM_ID]
+    old, new = (", ".join(f"{row}.{column}" for column in values) for row in ("old", "excluded"))
     statement = f"""
         WITH written AS (
           INSERT INTO items AS old ({", ".join(ITEM_COLUMNS)})
           SELECT {", ".join(ITEM_COLUMNS)} FROM {staged} ORDER BY item_id
           ON CONFLICT (item_id) DO UPDATE SET {", ".join(f"{c} = excluded.{c}" for c in values)}, updated_at = now()
-          WHERE ({", ".join(f"old.{c}" for c in values)}) IS DISTINCT FROM ({", ".join(f"excluded.{c}" for c in values)})
+          WHERE ({old}) IS DISTINCT FROM ({new})
           RETURNING xmax = 0 AS is_new)
         SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM written"""
     inserted, updated = raw(connection).execute(statement).fetchone()
