@@ -25,6 +25,11 @@ def read_reference(connection: Connection, version: int | None = None) -> tuple[
     return None if row is None else (row.version, row.value)
 
 
+def newest_version(connection: Connection) -> int:
+    """The version of the statistics in force; 0 where none were stored."""
+    return connection.execute(text("SELECT coalesce(max(version), 0) FROM reference_statistics")).scalar_one()
+
+
 def write_reference(connection: Connection, value: Mapping[str, Any]) -> int:
     """Store statistics as a new version; returns its number."""
     return connection.execute(

@@ -1,5 +1,6 @@
 """Whether scheduled work has anything to do: one cheap query each, so that an idle shop costs nothing."""
 
+from datetime import datetime
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
@@ -7,7 +8,8 @@ from sqlalchemy import Connection, text
 from services.core.paths import HomePaths
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, transaction_horizon
-from services.db.embeddings import stale_items
+from services.db.embeddings import stale_items, vectors_changed_since
+from services.db.reference import newest_version
 from services.features.snapshot import current_snapshot
 
 PROFILES_CHECKPOINT = "profiles"
@@ -35,7 +37,7 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
             return True
         return bool(stale_items(connection, known["space"], after="", limit=1))
     if kind is JobKind.PROFILES and parameters.get("mode") == "changed":
-        return _events_since(connection, PROFILES_CHECKPOINT)
+        return _portraits_are_old(connection)
     if kind is JobKind.FEATURES:
         return _events_since(connection, FEATURES_CHECKPOINT)
     if kind is JobKind.SNAPSHOT:
@@ -43,6 +45,15 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
             connection, SNAPSHOT_CHECKPOINT
         )
     return True
+
+
+def _portraits_are_old(connection: Connection) -> bool:
+    earlier = get_checkpoint(connection, PROFILES_CHECKPOINT)
+    return (
+        _events_since(connection, PROFILES_CHECKPOINT)
+        or (earlier is not None and vectors_changed_since(connection, datetime.fromisoformat(earlier["vectors"])))
+        or (earlier is not None and earlier["reference"] != newest_version(connection))
+    )
 
 
 def _events_since(connection: Connection, name: str) -> bool:

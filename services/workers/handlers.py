@@ -1,0 +1,180 @@
+"""What each kind of job does: one function a kind, each calling the services that do the work."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import pyarrow as pa
+from sqlalchemy import Engine, text
+
+from services.core.addresses import Addresses
+from services.core.errors import InvalidInput
+from services.core.paths import HomePaths
+from services.core.types import JobKind
+from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
+from services.db.embeddings import users_holding_changed
+from services.db.engagement import newest_engagement, prune_engagement, served_positions, write_engagement
+from services.db.events import iter_event_chunks
+from services.db.session import transaction
+from services.profiles.co_engagement import co_engagement_pairs
+from services.profiles.engagement import compute_engagement
+from services.profiles.recompute import recompute_profiles
+from services.profiles.reference import POSITIONS
+from services.profiles.reference_store import load_reference, refit_reference
+from services.workers.due import FEATURES_CHECKPOINT, PROFILES_CHECKPOINT, SNAPSHOT_CHECKPOINT, SPACE_CHECKPOINT
+from services.workers.due import catalogue_mark
+from services.workers.embedding import embed_items
+from services.workers.models import EncoderSet
+from services.workers.reviews import score_reviews
+from services.workers.runner import Handler, Progress
+from services.workers.stores import Stores
+
+SERVED_WINDOW = timedelta(days=30)
+ENGAGEMENT_RETENTION = timedelta(days=90)
+EVENT_COLUMNS = ("user_id", "item_id", "type", "timestamp", "position", "rating", "sentiment")
+CO_ENGAGEMENT_COLUMNS = ("user_id", "item_id", "type", "timestamp")
+OVERLAP = timedelta(seconds=5)
+"""A vector's time is its transaction's start: one that committed later is found by looking back this far."""
+
+
+class HandlerContext(Protocol):
+    """What the handlers need of the worker."""
+
+    addresses: Addresses
+    paths: HomePaths
+    encoder_names: list[str]
+
+    @property
+    def engine(self) -> Engine: ...
+
+    @property
+    def encoders(self) -> EncoderSet: ...
+
+    @property
+    def stores(self) -> Stores: ...
+
+
+class Handlers:
+    """The handlers of one worker process."""
+
+    def __init__(self, context: HandlerContext) -> None:
+        self._context = context
+
+    def by_kind(self) -> dict[str, Handler]:
+        """The handler of each kind of job."""
+        return {
+            JobKind.EMBEDDINGS.value: self.embeddings,
+            JobKind.FEATURES.value: self.features,
+            JobKind.PROFILES.value: self.profiles,
+            JobKind.SNAPSHOT.value: self.snapshot,
+            JobKind.MATERIALIZE.value: self.materialize,
+            JobKind.TRAIN.value: self.train,
+        }
+
+    def embeddings(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Vectors of new and changed items. `retry`: also of those whose pictures could not be fetched before."""
+        context = self._context
+        report = embed_items(context.engine, context.encoders, progress, retry=_flag(parameters, "retry"))
+        with transaction(context.engine) as connection:
+            mark = {"encoders": context.encoder_names, "space": context.encoders.space}
+            set_checkpoint(connection, SPACE_CHECKPOINT, mark)
+        return report.as_dict()
+
+    def features(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Review sentiments, the shop's reference statistics, and the items' engagement."""
+        engine = self._context.engine
+        as_of = datetime.now(UTC)
+        with transaction(engine) as connection:
+            horizon = transaction_horizon(connection)
+        reviews = score_reviews(engine, lambda share: progress(0.5 * share))
+        with transaction(engine) as connection:
+            reference = refit_reference(connection, as_of)
+        progress(0.6)
+        with transaction(engine) as connection:
+            newest = newest_engagement(connection, as_of)
+            served = served_positions(connection, as_of - SERVED_WINDOW, as_of, POSITIONS)
+            chunks = iter_event_chunks(connection, until=as_of, columns=EVENT_COLUMNS)
+            rows = compute_engagement(chunks, as_of, reference, newest=newest, served=served)
+            written = write_engagement(connection, rows, as_of)
+            prune_engagement(connection, as_of - ENGAGEMENT_RETENTION)
+            set_checkpoint(connection, FEATURES_CHECKPOINT, {"txid": horizon})
+        return {"reviews": reviews, "reference_version": reference.version, "items": rows.num_rows, "rows": written}
+
+    def profiles(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Portraits of the users named by `user_ids`, of those that changed (`mode` = changed), or of all."""
+        context = self._context
+        if parameters.get("mode") == "changed":
+            return self._changed_profiles(progress)
+        user_ids = parameters.get("user_ids")
+        with transaction(context.engine) as connection:
+            mark = _profiles_mark(connection)
+        report = recompute_profiles(
+            context.engine, context.stores.writer, user_ids=user_ids, as_of=datetime.now(UTC), progress=progress
+        )
+        if user_ids is None:
+            with transaction(context.engine) as connection:
+                set_checkpoint(connection, PROFILES_CHECKPOINT, mark)
+        return report.as_dict()
+
+    def _changed_profiles(self, progress: Progress) -> dict[str, Any]:
+        context = self._context
+        score_reviews(context.engine, lambda share: progress(0.2 * share))
+        with transaction(context.engine) as connection:
+            mark = _profiles_mark(connection)
+            earlier = get_checkpoint(connection, PROFILES_CHECKPOINT)
+            user_ids = None if earlier is None else _changed_users(connection, earlier, mark)
+        report = recompute_profiles(
+            context.engine, context.stores.writer, user_ids=user_ids, as_of=datetime.now(UTC), progress=progress
+        )
+        with transaction(context.engine) as connection:
+            set_checkpoint(connection, PROFILES_CHECKPOINT, mark)
+        return report.as_dict()
+
+    def snapshot(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """A new item snapshot from Feast's item views, published for the gateways to swap in."""
+        context = self._context
+        with transaction(context.engine) as connection:
+            mark = catalogue_mark(connection)
+        tables = context.stores.item_tables(context.engine)
+        progress(0.4)
+        pairs = self._item_to_item(tables.items)
+        progress(0.7)
+        published = context.stores.publish_snapshot(tables, pairs)
+        with transaction(context.engine) as connection:
+            set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
+        return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows}
+
+    def _item_to_item(self, items: pa.Table) -> pa.Table:
+        with transaction(self._context.engine) as connection:
+            reference = load_reference(connection)
+            chunks = iter_event_chunks(connection, columns=CO_ENGAGEMENT_COLUMNS)
+            return co_engagement_pairs(chunks, items["item_id"].combine_chunks(), reference)
+
+    def materialize(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """The online store, rebuilt from Postgres through Feast."""
+        return self._context.stores.materialize(progress)
+
+    def train(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Training comes with the learned models."""
+        raise InvalidInput("This version has no model to train yet: the ranker is a fixed blend (docs/api.md)")
+
+
+def _profiles_mark(connection: Any) -> dict[str, Any]:
+    now: datetime = connection.execute(text("SELECT now()")).scalar_one()
+    return {
+        "txid": transaction_horizon(connection),
+        "vectors": (now - OVERLAP).isoformat(),
+        "reference": load_reference(connection).version,
+    }
+
+
+def _changed_users(connection: Any, earlier: dict[str, Any], mark: dict[str, Any]) -> list[str] | None:
+    """The users whose portraits may differ from `earlier` to `mark`; None: all, as their weights' reference changed."""
+    if earlier["reference"] != mark["reference"]:
+        return None
+    moved = users_holding_changed(connection, datetime.fromisoformat(earlier["vectors"]))
+    active = users_with_events(connection, from_txid=earlier["txid"], below_txid=mark["txid"])
+    return sorted({*moved, *active})
+
+
+def _flag(parameters: dict[str, Any], name: str) -> bool:
+    return parameters.get(name) is True
