@@ -1,0 +1,1 @@
+"""From what shops send and files hold to validated, cleaned events and items."""

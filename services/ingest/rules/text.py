@@ -1,0 +1,56 @@
+"""Text as models should see it: one Unicode form, no markup, no control characters, single spaces."""
+
+import unicodedata
+from typing import Any
+
+import polars as pl
+from selectolax.lexbor import LexborHTMLParser
+
+MARKUP = r"<[A-Za-z/!?]|&(?:#|[A-Za-z])"
+"""What makes a text worth an HTML parser: a `<` or `&` that could open a tag or an entity."""
+
+CONTROL = r"[\p{Cc}--\s]"
+
+
+def clean_text(text: pl.Series) -> pl.Series:
+    """The cleaned texts; a text of which nothing is left becomes null.
+
+    NFKC (full-width letters, ligatures and compatibility forms become plain), then HTML to its visible text, then
+    control characters out and white space to single spaces.
+    """
+    if text.null_count() == len(text):
+        return text.cast(pl.String)
+    result = text.str.normalize("NFKC")
+    marked = result.str.contains(MARKUP).fill_null(False)
+    if marked.any():
+        visible = pl.Series(text.name, [visible_text(value) for value in result.filter(marked)], dtype=pl.String)
+        result = result.scatter(marked.arg_true(), visible.str.normalize("NFKC"))
+    result = result.str.replace_all(CONTROL, "").str.replace_all(r"\s+", " ").str.strip_chars()
+    return result.set(result == "", None)
+
+
+def visible_text(html: str) -> str:
+    """What a browser would show of `html`: scripts and styles out, entities decoded."""
+    tree = LexborHTMLParser(html)
+    for node in tree.css("script, style, template, noscript"):
+        node.decompose()
+    return tree.text(separator=" ")
+
+
+def changed(before: pl.Series, after: pl.Series) -> int:
+    """How many values a rule changed."""
+    return int(before.ne_missing(after).sum())
+
+
+def clean_value(value: Any) -> Any:
+    """A small JSON value with control characters out of its texts and keys (NUL has no place in PostgreSQL).
+
+    For the attributes of one item or user; columns of text are for `clean_text`.
+    """
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(c for c in value if unicodedata.category(c) != "Cc")
+    if isinstance(value, dict):
+        return {clean_value(key): clean_value(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [clean_value(inner) for inner in value]
+    return value
