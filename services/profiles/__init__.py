@@ -1,0 +1,1 @@
+"""User portraits from events: weights, decayed sums, vectors, interests, affinities, behaviour (docs/profiles.md)."""

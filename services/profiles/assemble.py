@@ -1,0 +1,102 @@
+"""Portraits from the computed parts of a chunk: the one place where arrays become one object a user."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from services.core.types import EventType
+from services.features.portrait import Interest, Portrait, PriceAffinity, RecentItem, pack_vector
+from services.profiles.catalogue import Catalogue
+from services.profiles.chunk import ChunkProfiles
+from services.profiles.config import ProfileConfig
+from services.profiles.events import TYPES, EventBatch
+from services.profiles.items import OWNING, listed
+from services.profiles.neighbours import NeighbourPool
+from services.profiles.ranked import Ranked, at_most, row_starts, sliced
+from services.profiles.weights import decay
+
+
+def assemble(
+    events: EventBatch,
+    parts: ChunkProfiles,
+    neighbours: Ranked,
+    neighbour_items: Ranked,
+    catalogue: Catalogue,
+    pool: NeighbourPool,
+    as_of: float,
+    config: ProfileConfig,
+) -> list[Portrait]:
+    """One portrait a user, in the order of `events.user_ids`. `neighbours` rank the pool, `neighbour_items` the items."""
+    taste = parts.taste
+    columns: dict[str, Sequence[Any]] = {
+        "user_id": events.user_ids.to_pylist(),
+        "as_of": [as_of] * events.users,
+        "newest_event": events.time[events.starts()[1:] - 1].tolist(),
+        "event_count": np.diff(events.starts()).tolist(),
+        "confidence": parts.confidence.round(4).tolist(),
+        "lifecycle": parts.lifecycle,
+        "space": np.where(taste.has_vector, catalogue.space, "").tolist(),
+        "long_term": _vectors(taste.long_term, taste.has_vector),
+        "short_term": _vectors(taste.short_term, taste.has_vector),
+        "interests": _interests(parts, catalogue, events.users),
+        "categories": parts.affinities.categories.pairs(catalogue.category_names),
+        "brands": parts.affinities.brands.pairs(catalogue.brand_names),
+        "price": _prices(parts.affinities.price),
+        "behaviour": [row.tobytes() for row in parts.behaviour.astype("<f4")],
+        "recent_items": _recent(events, parts, as_of, config),
+        "bought": _listed(events, OWNING, config),
+        "hidden": _listed(events, (EventType.HIDE,), config),
+        "neighbours": _first(neighbours, config.neighbours).pairs(pool.user_ids),
+        "neighbour_items": neighbour_items.pairs(catalogue.item_ids),
+    }
+    return [Portrait(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> list[bytes | None]:
+    return [pack_vector(row) if has else None for row, has in zip(matrix, known.tolist(), strict=True)]
+
+
+def _interests(parts: ChunkProfiles, catalogue: Catalogue, users: int) -> list[tuple[Interest, ...]]:
+    found, names = parts.interests, parts.interest_names
+    medoids = catalogue.item_ids.take(pa.array(found.medoid)).to_pylist()
+    weights = found.weight.round(4).tolist()
+    rows = zip(medoids, weights, names.names, names.categories, names.brands, strict=True)
+    return sliced([Interest(*row) for row in rows], row_starts(found.user, users))
+
+
+def _prices(price: NDArray[np.float64]) -> list[PriceAffinity | None]:
+    return [None if row[0] != row[0] else PriceAffinity(*row) for row in price.round(2).tolist()]
+
+
+def _recent(
+    events: EventBatch, parts: ChunkProfiles, as_of: float, config: ProfileConfig
+) -> list[tuple[RecentItem, ...]]:
+    """The newest distinct items of each user, with weights as of `as_of`."""
+    held = parts.taste.held
+    order = np.lexsort((-held.last, held.user))
+    order = order[at_most(held.user[order], config.recent_items)]
+    user, last = held.user[order], held.last[order]
+    weight = held.weight[order] * decay(as_of - parts.taste.reference[user], config.long_half_life)
+    rows = zip(
+        events.item_ids.take(pa.array(held.item[order])).to_pylist(),
+        [TYPES[code] for code in held.type[order].tolist()],
+        events.time[last].tolist(),
+        weight.round(6).tolist(),
+        strict=True,
+    )
+    return sliced([RecentItem(*row) for row in rows], row_starts(user, events.users))
+
+
+def _listed(events: EventBatch, types: tuple[EventType, ...], config: ProfileConfig) -> list[tuple[str, ...]]:
+    user, item = listed(events, types)
+    kept = at_most(user, config.listed_items)
+    return sliced(events.item_ids.take(pa.array(item[kept])).to_pylist(), row_starts(user[kept], events.users))
+
+
+def _first(ranked: Ranked, count: int) -> Ranked:
+    row = np.repeat(np.arange(len(ranked.indptr) - 1), np.diff(ranked.indptr))
+    kept = at_most(row, count)
+    return Ranked(row_starts(row[kept], len(ranked.indptr) - 1), ranked.columns[kept], ranked.values[kept])

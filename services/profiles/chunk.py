@@ -1,0 +1,80 @@
+"""Everything of the portraits of a chunk of users, computed together; assembling portraits from it is `assemble`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.profiles.affinities import Affinities, affinities
+from services.profiles.behaviour import behaviour
+from services.profiles.catalogue import Catalogue
+from services.profiles.config import ProfileConfig
+from services.profiles.events import EventBatch
+from services.profiles.interests import Interests, interests
+from services.profiles.items import HeldItems, held_items
+from services.profiles.lifecycle import confidence, lifecycles
+from services.profiles.naming import InterestNames, name_interests
+from services.profiles.reference import ReferenceStatistics
+from services.profiles.sums import ProfileSums, profile_sums
+from services.profiles.vectors import taste_vectors
+from services.profiles.weights import BaseWeights, base_weights
+
+
+@dataclass(frozen=True)
+class Taste:
+    """What the neighbour search needs of U users, and what the rest is computed from.
+
+    `reference` (U,) is the time of each user's newest event that says anything, −inf without one.
+    """
+
+    weights: BaseWeights
+    sums: ProfileSums
+    held: HeldItems
+    long_term: NDArray[np.float32]
+    short_term: NDArray[np.float32]
+    has_vector: NDArray[np.bool_]
+
+    @property
+    def reference(self) -> NDArray[np.float64]:
+        return self.sums.evidence.reference
+
+
+@dataclass(frozen=True)
+class ChunkProfiles:
+    """The parts of the portraits of U users, each as its own module defines it."""
+
+    taste: Taste
+    interests: Interests
+    interest_names: InterestNames
+    affinities: Affinities
+    behaviour: NDArray[np.float32]
+    confidence: NDArray[np.float64]
+    lifecycle: list[str]
+
+
+def compute_taste(
+    events: EventBatch, catalogue: Catalogue, reference: ReferenceStatistics, config: ProfileConfig
+) -> Taste:
+    """Weights, decayed sums, held items and vectors of a batch that holds all events of its users."""
+    weights = base_weights(events, catalogue, reference, config)
+    sums = profile_sums(events, weights, catalogue, config)
+    signed = weights.signed(sums.mean_rating(config)[events.user])
+    held = held_items(events, signed, sums.evidence.reference, config)
+    return Taste(weights, sums, held, *taste_vectors(sums, config))
+
+
+def compute_chunk(
+    events: EventBatch, catalogue: Catalogue, reference: ReferenceStatistics, as_of: float, config: ProfileConfig
+) -> ChunkProfiles:
+    """Everything but the neighbours. `as_of` in epoch seconds; no event of the batch is later."""
+    taste = compute_taste(events, catalogue, reference, config)
+    found = interests(taste.held, catalogue, config)
+    return ChunkProfiles(
+        taste=taste,
+        interests=found,
+        interest_names=name_interests(found, catalogue, config),
+        affinities=affinities(taste.sums, catalogue, reference, config),
+        behaviour=behaviour(events, as_of),
+        confidence=confidence(taste.sums.evidence.totals[:, 0], config),
+        lifecycle=lifecycles(events, as_of, config),
+    )

@@ -1,0 +1,110 @@
+"""A chunk of users' events as aligned arrays: what every profile formula works on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from services.core import columns
+from services.core.types import EventType
+from services.profiles.catalogue import Catalogue
+
+TYPES: tuple[str, ...] = tuple(EventType)
+CODE: dict[str, int] = {name: code for code, name in enumerate(TYPES)}
+
+COLUMNS: tuple[str, ...] = (
+    columns.USER_ID,
+    columns.ITEM_ID,
+    columns.TYPE,
+    columns.TIMESTAMP,
+    "position",
+    "dwell_ms",
+    "depth",
+    "price",
+    "rating",
+    "sentiment",
+)
+"""The columns of the events table that profiles read."""
+
+
+@dataclass(frozen=True)
+class EventBatch:
+    """m events of U users, ordered by user, then event time, then arrival.
+
+    `user` (m,) rows into `user_ids`; `item` (m,) codes into `item_ids` (of this chunk, in order; −1 without
+    an item);
+    `row` (m,) rows into the catalogue, −1 for an item it does not hold; `type` (m,) codes into `TYPES`; `time` (m,)
+    epoch seconds; the rest (m,) float64, NaN where the event does not carry it.
+    """
+
+    user_ids: pa.Array
+    user: NDArray[np.int64]
+    item_ids: pa.Array
+    item: NDArray[np.int64]
+    row: NDArray[np.int64]
+    type: NDArray[np.int8]
+    time: NDArray[np.float64]
+    position: NDArray[np.float64]
+    dwell_ms: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    price: NDArray[np.float64]
+    rating: NDArray[np.float64]
+    sentiment: NDArray[np.float64]
+
+    @property
+    def users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def count(self) -> int:
+        return len(self.user)
+
+    def is_type(self, *types: EventType) -> NDArray[np.bool_]:
+        """(m,) True where the event is of one of the types."""
+        return np.isin(self.type, [CODE[t] for t in types])
+
+    def starts(self) -> NDArray[np.int64]:
+        """(U + 1,) first event of each user, and the end."""
+        return np.searchsorted(self.user, np.arange(self.users + 1))
+
+
+def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
+    """The batch of an events table with `COLUMNS`, in any order; of events at the same time the later row is later."""
+    user_ids, user = _sorted_codes(table.column(columns.USER_ID))
+    item_ids, item = _sorted_codes(table.column(columns.ITEM_ID))
+    known = pc.index_in(table.column(columns.TYPE).cast(pa.string()), value_set=pa.array(TYPES, pa.string()))
+    time = table.column(columns.TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy() / 1e6
+    order = np.lexsort((time, user))
+    rows = np.append(catalogue.indices(item_ids), -1)  # code −1, an event without an item, finds this −1
+    return EventBatch(
+        user_ids=user_ids,
+        user=user[order],
+        item_ids=item_ids,
+        item=item[order],
+        row=rows[item[order]],
+        type=pc.fill_null(known, -1).to_numpy().astype(np.int8)[order],
+        time=time[order],
+        **{
+            name: _numbers(table.column(name))[order]
+            for name in ("position", "dwell_ms", "depth", "price", "rating", "sentiment")
+        },
+    )
+
+
+def _sorted_codes(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
+    """The distinct values in order, and the code of each row; −1 for null."""
+    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    by_value = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(by_value) + 1, np.int64)
+    rank[by_value] = np.arange(len(by_value))
+    rank[-1] = -1
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return encoded.dictionary.take(pa.array(by_value)), rank[codes]
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()

@@ -1,0 +1,110 @@
+"""Readable names of interests, from the categories and brands of their items."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from services.profiles.catalogue import Catalogue
+from services.profiles.config import ProfileConfig
+from services.profiles.interests import Interests
+from services.profiles.ranked import Ranked, rank_rows
+
+SEPARATOR = " · "
+JOIN = ", "
+TELLING = 0.5
+"""A category that more than half of the shop's items carry never names an interest."""
+
+LISTED = 3
+LISTED_SHARE = 0.2
+"""Categories and brands that hold at least this share of an interest are listed with it, three at most."""
+
+
+@dataclass(frozen=True)
+class InterestNames:
+    """Per cluster its name and its listed categories and brands, heaviest first."""
+
+    names: list[str]
+    categories: list[tuple[str, ...]]
+    brands: list[tuple[str, ...]]
+
+
+def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig) -> InterestNames:
+    """Name each cluster by the deepest category that holds half of its weight, and its brand where one dominates.
+
+    Among equally deep categories the heavier is taken, then the first by name; one that most of the shop carries says
+    nothing, and the two most telling categories stand in for it. A cluster without any category or brand is named by
+    its medoid's item id. Of a user's clusters with the same name the lighter ones get their medoid's own deepest
+    category, brand or id as well.
+    """
+    members = sparse.csr_array(
+        (found.member_share, (found.member_cluster, found.member_row)), shape=(len(found.user), catalogue.count)
+    )
+    categories = sparse.csr_array(members @ catalogue.categories.astype(np.float64))
+    brands = sparse.csr_array(members @ catalogue.brands().astype(np.float64))
+    telling = _specific(categories, catalogue).pairs(catalogue.category_names)
+    heads = [
+        deepest[0][0] if deepest else JOIN.join(name for name, _ in some[:2])
+        for deepest, some in zip(
+            _deepest(categories, catalogue, config.name_share).pairs(catalogue.category_names), telling, strict=True
+        )
+    ]
+    dominant = rank_rows(brands, 1, config.brand_share).pairs(catalogue.brand_names)
+    parts = [(head, brand[0][0] if brand else "") for head, brand in zip(heads, dominant, strict=True)]
+    return InterestNames(
+        names=_distinct(found, parts, _own_words(found, catalogue)),
+        categories=_names(telling),
+        brands=_names(rank_rows(brands, LISTED, LISTED_SHARE).pairs(catalogue.brand_names)),
+    )
+
+
+def _deepest(shares: sparse.csr_array, catalogue: Catalogue, at_least: float) -> Ranked:
+    """The deepest category of each row with at least the share; the share breaks ties of depth."""
+    depth = shares.copy()
+    enough = (shares.data >= at_least - 1e-9) & (catalogue.category_coverage[shares.indices] <= TELLING)
+    depth.data = np.where(enough, 1.0 + catalogue.category_level[shares.indices] + shares.data / 1e3, 0.0)
+    return rank_rows(depth, 1, 1.0)
+
+
+def _specific(shares: sparse.csr_array, catalogue: Catalogue) -> Ranked:
+    """The categories worth listing: heavy ones, less so the more of the shop they hold."""
+    specific = shares.copy()
+    specific.data = shares.data * (1.0 - catalogue.category_coverage[shares.indices])
+    return rank_rows(specific, LISTED, LISTED_SHARE)
+
+
+def _names(rows: list[tuple[tuple[str, float], ...]]) -> list[tuple[str, ...]]:
+    return [tuple(name for name, _ in pairs) for pairs in rows]
+
+
+def _distinct(found: Interests, parts: list[tuple[str, str]], words: list[tuple[str, ...]]) -> list[str]:
+    """The parts joined; where a user already has the name, the medoid's own words are added one by one."""
+    seen: set[tuple[int, str]] = set()
+    result = []
+    for user, pair, own in zip(found.user.tolist(), parts, words, strict=True):
+        chosen = [part for part in pair if part]
+        extras = (word for word in own if word not in chosen)
+        while not chosen or (user, SEPARATOR.join(chosen)) in seen:
+            extra = next(extras, None)
+            if extra is None:
+                break
+            chosen.append(extra)
+        name = SEPARATOR.join(chosen)
+        seen.add((user, name))
+        result.append(name)
+    return result
+
+
+def _own_words(found: Interests, catalogue: Catalogue) -> list[tuple[str, ...]]:
+    """What tells a cluster's medoid from others, in the order it is added: deepest category, brand, item id."""
+    depth = sparse.csr_array(catalogue.categories[found.medoid].astype(np.float64))
+    depth.data = 1.0 + catalogue.category_level[depth.indices]
+    deepest = rank_rows(depth, 1, 1.0).pairs(catalogue.category_names)
+    codes = catalogue.brand[found.medoid]
+    brands = catalogue.brand_names.take(pa.array(codes, mask=codes < 0)).to_pylist()
+    ids = catalogue.item_ids.take(pa.array(found.medoid)).to_pylist()
+    return [
+        tuple(word for word in (category[0][0] if category else None, brand, item) if word)
+        for category, brand, item in zip(deepest, brands, ids, strict=True)
+    ]
