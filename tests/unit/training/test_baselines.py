@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hand_split import split_of
+from hand_split import ITEMS, split_of
 
 from training.baselines import (
     CoEngagementRecommender,
