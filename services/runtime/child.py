@@ -12,9 +12,6 @@ from services.runtime.parts import Part, Readiness, environment_of
 from services.runtime.ports import LOOPBACK
 from services.runtime.processes import ProcessIdentity, identify, members, of_home, send
 
-SETTLED_S = 2.0
-"""A part that nobody can ask is taken to work once it has lived this long."""
-
 
 class Child:
     """A launched part."""
@@ -52,7 +49,7 @@ class Child:
         if self.exit_status is not None:
             return False
         if self.part.readiness is Readiness.ALIVE:
-            return self.ran_s >= SETTLED_S
+            return self.ran_s >= self.part.settle_s
         return answers_ready(LOOPBACK, self.port)
 
     def processes(self) -> list[ProcessIdentity]:

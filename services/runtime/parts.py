@@ -35,6 +35,9 @@ TERMINATE: Escalation = ((signal.SIGTERM, 6.0),)
 CELERY: Escalation = ((signal.SIGTERM, 3.0), (signal.SIGQUIT, 3.0))
 """Warm shutdown lets running tasks end; then cold shutdown gives unfinished tasks back to the broker."""
 
+WORKER_SETTLE_S = 6.0
+"""Longer than a worker takes to import its tasks, where most failures to start show."""
+
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """For processes that work in parallel on their own: BLAS threads would only fight over the cores."""
 
@@ -50,6 +53,8 @@ class Part:
     """The part exists when this module does."""
     environment: Mapping[str, str] = field(default_factory=dict)
     readiness: Readiness = Readiness.ALIVE
+    settle_s: float = 2.0
+    """A part that nobody can ask is taken to work once it has lived this long."""
     stop: Escalation = TERMINATE
 
     @property
@@ -76,6 +81,7 @@ def _worker(queue: str, *options: str, environment: Mapping[str, str] | None = N
         arguments=(*arguments, "--loglevel", "INFO", *options),
         module="services.workers.app",
         environment=environment or {},
+        settle_s=WORKER_SETTLE_S,
         stop=CELERY,
     )
 
