@@ -1,0 +1,246 @@
+"""Builds, publishes and prunes item snapshots. The same tables give the same files, byte for byte."""
+
+import os
+import shutil
+import time
+import uuid
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from feature_repo.names import ENGAGEMENT_FEATURES, ITEM_ID
+from services.core.errors import CorruptArtefact
+from services.features import snapshot_tables as source
+from services.features.item_ids import digests
+from services.features.nearest import build_index
+from services.features.snapshot import CURRENT, current_snapshot
+from services.features.snapshot_files import (
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    file_entry,
+    read_manifest,
+    write_array,
+    write_manifest,
+    write_strings,
+)
+from services.features.snapshot_tables import SnapshotTables, column, text_column
+
+LISTED = 1_000
+LISTED_IN_CATEGORY = 200
+KEPT = 3
+IN_USE_S = 900.0
+"""A snapshot published within this time may still be in use by a slow process: it is not pruned."""
+
+IndexArray = NDArray[np.int32]
+
+
+def build_snapshot(tables: SnapshotTables, snapshots: Path, *, now: datetime) -> str:
+    """Build a snapshot folder under `snapshots` and return its version, without publishing it.
+
+    Nothing is built when the published snapshot holds the same tables: its version is returned.
+    """
+    tables = tables.sorted()
+    digest = tables.digest()
+    published = _published_manifest(snapshots)
+    if published is not None and published.source == digest:
+        return published.version
+    version = f"{now:%Y%m%dT%H%M%S}-{digest[:12]}"
+    if (snapshots / version / MANIFEST).is_file():
+        return version
+    folder = snapshots / f".{version}.{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    try:
+        _write(tables, folder, version, digest, now)
+        os.replace(folder, snapshots / version)  # noqa: PTH105 - the atomic rename is the point
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return version
+
+
+def publish(snapshots: Path, version: str) -> Path:
+    """Make a version the current one, atomically. Returns its folder.
+
+    Raises:
+        CorruptArtefact: there is no such version, or it is damaged.
+    """
+    folder = snapshots / version
+    read_manifest(folder)
+    temporary = snapshots / f".{CURRENT}.{uuid.uuid4().hex[:8]}"
+    with temporary.open("w") as file:
+        file.write(version)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, snapshots / CURRENT)  # noqa: PTH105 - the atomic rename is the point
+    os.utime(folder)
+    return folder
+
+
+def prune(snapshots: Path, *, keep: int = KEPT, now: float | None = None) -> list[str]:
+    """Delete old versions: all but the current one, the `keep` newest and those published lately. Returns which.
+
+    A process that has a deleted snapshot open keeps its mapped files; only opening it anew is no longer possible.
+    """
+    now = time.time() if now is None else now
+    current = current_snapshot(snapshots)
+    versions = sorted((p.parent for p in snapshots.glob(f"[!.]*/{MANIFEST}")), key=_published_at, reverse=True)
+    old = [p for p in versions[keep:] if p != current and now - _published_at(p) > IN_USE_S]
+    unfinished = [p for p in snapshots.glob(".*-*.*") if p.is_dir() and now - p.stat().st_mtime > 4 * IN_USE_S]
+    for folder in old + unfinished:
+        shutil.rmtree(folder)
+    return [folder.name for folder in old]
+
+
+def _published_at(folder: Path) -> float:
+    return folder.stat().st_mtime
+
+
+def _published_manifest(snapshots: Path) -> Manifest | None:
+    """The manifest of the published snapshot; None without one, or when it is damaged and must be built anew."""
+    current = current_snapshot(snapshots)
+    try:
+        return None if current is None else read_manifest(current)
+    except CorruptArtefact:
+        return None
+
+
+def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now: datetime) -> None:
+    items = tables.items
+    ids = column(items, ITEM_ID).cast(pa.string())
+    available = column(items, "available").fill_null(False).to_numpy(zero_copy_only=False)
+    engagement = source.engagement_matrix(tables, ids)
+    space, vectors, has_vector = source.matrix_of_vectors(tables, ids)
+    neighbours, neighbour_scores = source.neighbour_matrix(tables, ids)
+    published, arrival = source.publication_times(items)
+    searched = np.flatnonzero(has_vector & available).astype(np.int32)
+    _write_ids(folder, ids)
+    indptr, codes, category_count = _write_categories(folder, items)
+    _write_labels(folder, items)
+    popular = _popularity_order(engagement, arrival, available)
+    arrays = {
+        "vectors": vectors,
+        "has_vector": has_vector,
+        "price": source.numbers(items, "price", np.float32),
+        "available": available,
+        "published_at": published,
+        "engagement": engagement,
+        "neighbours": neighbours,
+        "neighbour_scores": neighbour_scores,
+        "searched_rows": searched,
+        "popular": popular[:LISTED],
+        "trending": _trending(engagement, available),
+        "newest": _newest(arrival, available),
+        **_popular_by_category(popular, indptr, codes, category_count),
+    }
+    for name, array in arrays.items():
+        write_array(folder, name, array)
+    index = build_index(vectors, searched, folder)
+    write_manifest(folder, _manifest(folder, version, digest, now, vectors, space, _currency(items), index))
+
+
+def _manifest(
+    folder: Path,
+    version: str,
+    digest: str,
+    now: datetime,
+    vectors: NDArray[np.float32],
+    space: str,
+    currency: str,
+    index: dict[str, Any],
+) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        version=version,
+        created=now.timestamp(),
+        source=digest,
+        count=len(vectors),
+        dimension=vectors.shape[1],
+        space=space,
+        currency=currency,
+        files={path.name: file_entry(path) for path in sorted(folder.iterdir())},
+        index=index,
+    )
+
+
+def _write_ids(folder: Path, ids: pa.Array) -> None:
+    keys = digests(ids.to_pylist())
+    order = np.argsort(keys, kind="stable")
+    write_strings(folder, "item_ids", *text_column(ids))
+    write_array(folder, "id_digests", keys[order])
+    write_array(folder, "id_rows", order.astype(np.int32))
+
+
+def _write_categories(folder: Path, items: pa.Table) -> tuple[NDArray[np.int64], IndexArray, int]:
+    names, indptr, codes = source.lists_csr(column(items, "categories"))
+    write_strings(folder, "category_names", *text_column(names))
+    write_array(folder, "category_indptr", indptr)
+    write_array(folder, "category_codes", codes)
+    write_array(folder, "categories_padded", source.last_of_each(indptr, codes, source.PADDED_CATEGORIES))
+    return indptr, codes, len(names)
+
+
+def _write_labels(folder: Path, items: pa.Table) -> None:
+    """Titles, brands and attributes."""
+    write_strings(folder, "titles", *text_column(column(items, "title")))
+    brands, codes = source.coded(column(items, "brand"))
+    write_strings(folder, "brand_names", *text_column(brands))
+    write_array(folder, "brand", codes)
+    names, indptr, attribute_codes = source.lists_csr(source.attribute_lists(column(items, "attributes")))
+    write_strings(folder, "attribute_names", *text_column(names))
+    write_array(folder, "attribute_indptr", indptr)
+    write_array(folder, "attribute_codes", attribute_codes)
+
+
+def _column(engagement: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+    return np.nan_to_num(engagement[:, ENGAGEMENT_FEATURES.index(name)])
+
+
+def _popularity_order(
+    engagement: NDArray[np.float32], arrival: NDArray[np.float64], available: NDArray[np.bool_]
+) -> IndexArray:
+    """All available items, most popular first; equally popular ones newest first."""
+    order = np.lexsort((-np.nan_to_num(arrival, nan=-np.inf), -_column(engagement, "popularity")))
+    return order[available[order]].astype(np.int32)
+
+
+def _trending(engagement: NDArray[np.float32], available: NDArray[np.bool_]) -> IndexArray:
+    """Available items that are engaged with more than expected: trend above 1, best first."""
+    trend = _column(engagement, "trend")
+    order = np.lexsort((-_column(engagement, "popularity"), -trend))
+    return order[(available & (trend > 1))[order]][:LISTED].astype(np.int32)
+
+
+def _newest(arrival: NDArray[np.float64], available: NDArray[np.bool_]) -> IndexArray:
+    order = np.argsort(-arrival, kind="stable")
+    return order[(available & np.isfinite(arrival))[order]][:LISTED].astype(np.int32)
+
+
+def _popular_by_category(
+    popular: IndexArray, indptr: NDArray[np.int64], codes: IndexArray, category_count: int
+) -> dict[str, NDArray[Any]]:
+    """CSR: for each category its available items in the order of `popular`, at most `LISTED_IN_CATEGORY`."""
+    rows = np.repeat(np.arange(indptr.size - 1, dtype=np.int32), np.diff(indptr))
+    rank_of_row = np.full(indptr.size - 1, -1, np.int64)
+    rank_of_row[popular] = np.arange(popular.size)
+    listed = rank_of_row[rows] >= 0
+    rows, category = rows[listed], codes[listed]
+    order = np.lexsort((rank_of_row[rows], category))
+    rows, category = rows[order], category[order]
+    starts = np.searchsorted(category, np.arange(category_count + 1))
+    keep = np.arange(rows.size) - starts[category] < LISTED_IN_CATEGORY
+    counts = np.bincount(category[keep], minlength=category_count)
+    return {
+        "popular_in_category_indptr": np.concatenate(([0], counts.cumsum())).astype(np.int64),
+        "popular_in_category_rows": rows[keep],
+    }
+
+
+def _currency(items: pa.Table) -> str:
+    counted = Counter(value for value in column(items, "currency").to_pylist() if value)
+    return min(counted, key=lambda name: (-counted[name], name)) if counted else ""
