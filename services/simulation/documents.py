@@ -2,21 +2,11 @@
 
 from datetime import UTC, datetime
 
-from services.core.types import EventType
+import orjson
+
+from services.core.columns import EVENT_PROPERTIES
 
 _TOP_LEVEL = ("event_id", "user_id", "item_id", "type", "timestamp", "session_id", "request_id", "surface")
-_PROPERTIES: dict[str, tuple[str, ...]] = {
-    EventType.IMPRESSION: ("position",),
-    EventType.VIEW: ("dwell_ms", "depth"),
-    EventType.CLICK: ("position",),
-    EventType.FAVOURITE: (),
-    EventType.HIDE: (),
-    EventType.CART: ("quantity", "price"),
-    EventType.PURCHASE: ("quantity", "price"),
-    EventType.RATING: ("rating",),
-    EventType.REVIEW: ("text", "rating"),
-    EventType.SEARCH: ("query",),
-}
 
 
 def rfc3339(moment: datetime) -> str:
@@ -28,11 +18,14 @@ def event_document(row: dict) -> dict:
     """One row of an event frame as an event object; absent fields are left out."""
     document = {name: row[name] for name in _TOP_LEVEL if row[name] is not None}
     document["timestamp"] = rfc3339(row["timestamp"])
-    document["properties"] = {name: row[name] for name in _PROPERTIES[row["type"]] if row[name] is not None}
-    return document
+    properties = {name: row[name] for name in EVENT_PROPERTIES[row["type"]] if row[name] is not None}
+    if "depth" in properties:
+        properties["depth"] = round(properties["depth"], 3)
+    if "rating" in properties:
+        properties["rating"] = int(properties["rating"])
+    return {**document, "properties": properties}
 
 
 def item_document(row: dict) -> dict:
-    """One row of an item frame as an item object; absent attributes are left out."""
-    attributes = {name: value for name, value in row["attributes"].items() if value is not None}
-    return {**row, "attributes": attributes, "published_at": rfc3339(row["published_at"])}
+    """One row of an item frame as an item object."""
+    return {**row, "attributes": orjson.loads(row["attributes"]), "published_at": rfc3339(row["published_at"])}

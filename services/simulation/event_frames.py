@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from services.core.columns import EVENT_COLUMNS
 from services.core.types import EventType
 from services.simulation.ids import item_ids
 
@@ -25,24 +26,18 @@ TYPES = [
 SURFACES = ["home", "search", "category", "product", "checkout", "orders"]
 CHECKOUT, ORDERS = 4, 5
 
-EVENT_SCHEMA: dict[str, pl.DataType] = {
-    "event_id": pl.String(),
-    "user_id": pl.String(),
-    "item_id": pl.String(),
-    "type": pl.String(),
-    "timestamp": pl.Datetime("us", "UTC"),
-    "session_id": pl.String(),
-    "request_id": pl.String(),
-    "surface": pl.String(),
-    "position": pl.Int32(),
-    "dwell_ms": pl.Int64(),
-    "depth": pl.Float64(),
-    "quantity": pl.Int32(),
-    "price": pl.Float64(),
-    "rating": pl.Int32(),
-    "text": pl.String(),
-    "query": pl.String(),
+_POLARS_TYPES = {
+    "string": pl.String(),
+    "timestamp[us, tz=UTC]": pl.Datetime("us", "UTC"),
+    "int32": pl.Int32(),
+    "int64": pl.Int64(),
+    "float32": pl.Float32(),
+    "float64": pl.Float64(),
 }
+EVENT_SCHEMA: dict[str, pl.DataType] = {
+    name: _POLARS_TYPES[kind] for name, kind in EVENT_COLUMNS.items() if name != "synthetic_time"
+}
+"""The canonical event columns; simulated times count as real ones, so nothing flags them."""
 
 ABSENT = -1
 _NUMBERS = ("item", "visit", "page", "position", "dwell_ms", "quantity", "rating")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from services.core.columns import ITEM_COLUMNS
 from services.simulation.catalogue import Catalogue
 from services.simulation.ids import item_ids
 from services.simulation.vocabulary import Vocabulary, vocabulary
@@ -17,10 +18,6 @@ TITLES = (
     "{brand} {line} {material} {noun}",
     "{brand} {line} {noun}",
 )
-ITEM_COLUMNS = (
-    "item_id", "title", "description", "brand", "categories", "price", "currency", "attributes",
-    "image_urls", "video_urls", "available", "published_at",
-)  # fmt: skip
 
 
 def picture_path(item_id: pl.Expr) -> pl.Expr:
@@ -29,7 +26,7 @@ def picture_path(item_id: pl.Expr) -> pl.Expr:
 
 
 def item_frames(catalogue: Catalogue, batch_items: int = BATCH_ITEMS) -> Iterator[pl.DataFrame]:
-    """Item rows in batches. `attributes` is a struct whose absent fields are null; `published_at` is UTC."""
+    """Item rows in batches. `attributes` is the text of a JSON object; `published_at` is UTC."""
     for first in range(0, len(catalogue.leaf), batch_items):
         yield _frame(catalogue, np.arange(first, min(first + batch_items, len(catalogue.leaf))))
 
@@ -53,18 +50,24 @@ def _frame(catalogue: Catalogue, items: np.ndarray) -> pl.DataFrame:
         categories=paths.gather(leaf),
         price=pl.Series(catalogue.price[items]),
         currency=pl.lit(CURRENCY),
-        attributes=pl.struct(
-            pl.when(pl.lit(pl.Series(~words.leaf_packaged[leaf]))).then("colour").alias("colour"),
-            pl.col("material"),
-            pl.when(pl.col("size") != "one size").then("size").alias("size"),
-            pl.col("style"),
-            pl.col("line"),
-        ),
+        attributes=_attributes(),
         image_urls=pl.concat_list(pl.lit("file:") + picture_path(pl.col("item_id"))),
         video_urls=pl.lit([], dtype=pl.List(pl.String)),
         available=pl.Series(catalogue.available[items]),
         published_at=pl.Series(catalogue.published_us[items]).cast(pl.Datetime("us", "UTC")),
-    ).select(ITEM_COLUMNS)
+    ).select(list(ITEM_COLUMNS))
+
+
+def _attributes() -> pl.Expr:
+    """JSON of the attributes that the product has; `style` and `line` always do, and stand last."""
+    fields = pl.struct(
+        pl.when(~pl.col("packaged")).then("colour").alias("colour"),
+        "material",
+        pl.when(pl.col("size") != "one size").then("size").alias("size"),
+        "style",
+        "line",
+    )
+    return fields.struct.json_encode().str.replace_all(r'"[a-z]+":null,', "")
 
 
 def _parts(words: Vocabulary, catalogue: Catalogue, items: np.ndarray) -> pl.DataFrame:

@@ -40,7 +40,7 @@ class SimulatedShop:
         return build_catalogue(self.config)
 
     def items(self, batch_items: int = BATCH_ITEMS) -> Iterator[pl.DataFrame]:
-        """Item rows of the contract in batches; `attributes` is a struct with nulls for absent ones."""
+        """Item rows of the contract in batches; `attributes` is the text of a JSON object."""
         return item_frames(self.catalogue, batch_items)
 
     def item_documents(self) -> Iterator[dict]:

@@ -8,30 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from services.core.columns import EVENT_COLUMNS, EVENT_PROPERTIES, ITEM_COLUMNS
 from services.core.errors import InvalidInput
 from services.core.types import EventType
 from services.simulation.config import ShopConfig
 from services.simulation.event_frames import EVENT_SCHEMA
 from services.simulation.shop import SimulatedShop
 
-PROPERTIES = {
-    "impression": {"position"},
-    "view": {"dwell_ms", "depth"},
-    "click": {"position"},
-    "favourite": set(),
-    "hide": set(),
-    "cart": {"quantity", "price"},
-    "purchase": {"quantity", "price"},
-    "rating": {"rating"},
-    "review": {"text", "rating"},
-    "search": {"query"},
-}
 OPTIONAL = {"session_id", "request_id", "surface"}
 REQUIRED = {"event_id", "user_id", "type", "timestamp", "properties"}
-ITEM_FIELDS = {
-    "item_id", "title", "description", "brand", "categories", "price", "currency", "attributes",
-    "image_urls", "video_urls", "available", "published_at",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +30,7 @@ def test_every_event_type_occurs(events: pl.DataFrame) -> None:
 
 def test_each_event_carries_the_fields_and_properties_of_its_type(documents: list[dict]) -> None:
     for event in documents:
-        assert set(event["properties"]) == PROPERTIES[event["type"]]
+        assert tuple(event["properties"]) == EVENT_PROPERTIES[event["type"]]
         expected = REQUIRED if event["type"] == "search" else REQUIRED | {"item_id"}
         assert expected <= set(event) <= expected | OPTIONAL
 
@@ -74,6 +59,7 @@ def test_timestamps_carry_an_offset_and_end_with_the_shop(documents: list[dict],
 
 def test_frames_have_the_flat_schema_sorted_by_time_within_a_user(events: pl.DataFrame) -> None:
     assert dict(events.schema) == EVENT_SCHEMA
+    assert [*events.columns, "synthetic_time"] == list(EVENT_COLUMNS)
     assert events["user_id"].is_sorted()
     steps = events.select(pl.col("timestamp").diff().over("user_id")).to_series().drop_nulls()
     assert (steps >= timedelta(0)).all()
@@ -111,7 +97,7 @@ def test_some_users_are_cold_and_activity_is_heavy_tailed(events: pl.DataFrame, 
 
 def test_item_documents_hold_the_contract_and_only_present_attributes(shop: SimulatedShop) -> None:
     for item in shop.item_documents():
-        assert set(item) == ITEM_FIELDS
+        assert list(item) == list(ITEM_COLUMNS)
         assert len(item["categories"]) == 3
         assert item["title"][0].isupper() or item["title"][0].isdigit()
         assert all(isinstance(value, str) for value in item["attributes"].values())
