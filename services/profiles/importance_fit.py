@@ -18,6 +18,9 @@ HORIZON = "7d"
 STRENGTH = 200.0
 """Successes that weigh as much as the prior."""
 
+CLEAR = 10.0
+"""Mean squared lift in standard errors below which the lifts are taken for noise and the prior stays."""
+
 ANCHOR = EventType.PURCHASE.value
 GROUP = "group"
 
@@ -25,7 +28,8 @@ GROUP = "group"
 def fit_importance(log: pl.DataFrame, catalogue: pl.DataFrame, prior: Mapping[str, float]) -> dict[str, float]:
     """Importance by type, a purchase staying 1; types the prior gives 0 (impressions) and unseen types keep it.
 
-    A positive type stays between 0 and 1, a negative one between −1.5 and 0.
+    A positive type stays between 0 and 1, a negative one between −1.5 and 0. Where the lifts as a whole are no more
+    than chance, the prior stays.
     """
     lifts = purchase_lifts(log, catalogue)
     fitted = {kind: value for kind, value in prior.items() if kind != ANCHOR and value and kind in lifts}
@@ -34,8 +38,9 @@ def fit_importance(log: pl.DataFrame, catalogue: pl.DataFrame, prior: Mapping[st
     weight = np.array([lifts[kind][1] for kind in fitted])
     lift = np.array([lifts[kind][0] for kind in fitted])
     target = np.array(list(fitted.values()))
+    standard_error = np.sqrt(2.0 / (weight + 0.5))
     scale = max((weight * lift * target).sum(), 0.0) / max((weight * lift**2).sum(), 1e-9)
-    if scale == 0:
+    if scale == 0 or np.mean((lift / standard_error) ** 2) < CLEAR:
         return dict(prior)
     mixed = (weight * scale * lift + STRENGTH * target) / (weight + STRENGTH)
     bounded = np.where(target > 0, np.clip(mixed, 0.0, 1.0), np.clip(mixed, -1.5, 0.0))

@@ -11,7 +11,7 @@ from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_fit import fit_reference
 
 FIT_WINDOW = timedelta(days=180)
-SAMPLE_ROWS = 2_000_000
+SAMPLE_ROWS = 1_000_000
 SMALLEST_CHANGE = 0.05
 """Relative change of a statistic below which the old version stays: each new one recomputes every profile."""
 

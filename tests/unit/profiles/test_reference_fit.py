@@ -81,6 +81,15 @@ def test_a_type_that_predicts_purchases_gains_on_one_that_does_not():
     assert 0 <= fitted["cart"] < PRIOR_IMPORTANCE["cart"] / 2
 
 
+def test_events_that_predict_nothing_leave_the_priors():
+    random = np.random.default_rng(0)
+    rows = []
+    for n in range(2_000):
+        seen, carted, bought = random.choice(list("ac"), 3)
+        rows += [(f"u{n}", seen, "click", 0), (f"u{n}", carted, "cart", 0), (f"u{n}", bought, "purchase", 1)]
+    assert fit_importance(log(*rows), CATALOGUE, PRIOR_IMPORTANCE) == PRIOR_IMPORTANCE
+
+
 def test_dwell_medians_are_shrunk_on_the_logarithmic_scale():
     table = log(*[("u", "a", "view", 0)] * 20, dwell_ms=[40_000] * 20)
     medians, default = fit_dwell(table, CATALOGUE, prior_ms=10_000.0)
