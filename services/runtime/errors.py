@@ -6,12 +6,18 @@ from services.core.errors import PortraitError
 
 
 class StartFailed(PortraitError):
-    """A part did not come up; the detail ends with the last lines of its log."""
+    """A part did not come up: a sentence without its full stop; the detail ends with the last lines of its log."""
 
     status, code, title = 503, "start-failed", "A part of the stack did not start"
 
-    def __init__(self, part: str, reason: str, log: Path) -> None:
-        super().__init__(f"{part} did not start: {reason}. The end of {log}:\n{tail(log)}")
+    def __init__(self, sentence: str, log: Path) -> None:
+        super().__init__(f"{sentence}. The end of {log}:\n{tail(log)}")
+
+
+class StackFailed(PortraitError):
+    """A detached supervisor recorded a failure: the detail is what it recorded."""
+
+    status, code, title = 503, "start-failed", "The stack did not start"
 
 
 class PortInUse(PortraitError):

@@ -10,7 +10,7 @@ from services.core.errors import PortraitError
 from services.core.logging import configure_logging, get_logger
 from services.core.paths import HomePaths
 from services.core.settings import Settings, get_settings
-from services.runtime.errors import StartFailed
+from services.runtime.errors import StackFailed, StartFailed
 from services.runtime.lock import HomeLock
 from services.runtime.processes import alive
 from services.runtime.state import Phase, StackState, read_state
@@ -24,7 +24,8 @@ def start_detached(
 
     Raises:
         AlreadyRunning: the home has a supervisor.
-        StartFailed: something failed, or `timeout_s` passed (the stack is left running then: see `portrait status`).
+        StackFailed: a part failed (where it is a service, the rest is left running).
+        StartFailed: the supervisor itself ended, or `timeout_s` passed (what was started is left running then).
     """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with HomeLock(settings.home):
@@ -52,11 +53,11 @@ def start_detached(
             if state.phase in wanted:
                 return state
             if state.phase is Phase.FAILED:
-                raise StartFailed("The stack", state.failure(), log)
+                raise StackFailed(state.failure())
         if ended:
-            raise StartFailed("The supervisor", f"it ended with status {process.returncode}", log)
+            raise StartFailed(f"The supervisor ended with status {process.returncode}", log)
         time.sleep(0.1)
-    raise StartFailed("The stack", f"it is not {until.value} after {timeout_s:.0f} s; see `portrait status`", log)
+    raise StartFailed(f"The stack is not {until.value} after {timeout_s:.0f} s: see `portrait status`", log)
 
 
 def is_running(settings: Settings) -> StackState | None:

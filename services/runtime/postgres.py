@@ -170,7 +170,7 @@ class EmbeddedPostgres:
         with self.log.open("ab") as log:
             done = subprocess.run(command, stdout=log, stderr=log, check=False, **_as_user(user))
         if done.returncode != 0:
-            raise StartFailed("PostgreSQL", f"initdb failed with status {done.returncode}", self.log)
+            raise StartFailed(f"PostgreSQL did not start: initdb failed with status {done.returncode}", self.log)
         with (fresh / "postgresql.conf").open("a") as file:
             file.write("\ninclude 'portrait.conf'\n")
         fresh.rename(self.data)
@@ -198,15 +198,17 @@ class EmbeddedPostgres:
     def _wait_ready(self, adopted: ProcessIdentity | None, deadline: float) -> ProcessIdentity:
         while time.monotonic() < deadline:
             if self._child is not None and self._child.poll() is not None:
-                raise StartFailed("PostgreSQL", f"it ended with status {self._child.returncode}", self.log)
+                raise StartFailed(f"PostgreSQL did not start: it ended with status {self._child.returncode}", self.log)
             if adopted is not None and not alive(adopted):
-                raise StartFailed("PostgreSQL", "the server that was found ended", self.log)
+                raise StartFailed("PostgreSQL did not start: the server that was found ended", self.log)
             lines = self._postmaster_lines()
             identity = self.running()
             if identity is not None and len(lines) > READY_LINE and lines[READY_LINE] == "ready" and self.healthy():
                 return identity
             time.sleep(0.05)
-        raise StartFailed("PostgreSQL", "it is not ready in time (crash recovery may take longer: try again)", self.log)
+        raise StartFailed(
+            "PostgreSQL did not start: it is not ready in time (crash recovery may take longer: try again)", self.log
+        )
 
     def _wait_gone(self, identity: ProcessIdentity, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -10,11 +10,13 @@ from types import FrameType
 from pydantic import SecretStr
 
 from services.core.addresses import Addresses, write_addresses
+from services.core.errors import DependencyDown
 from services.core.logging import get_logger
 from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.runtime.child import Child
 from services.runtime.errors import PortInUse, StartFailed
+from services.runtime.external import require_servers
 from services.runtime.lock import HomeLock
 from services.runtime.logs import bound_logs
 from services.runtime.parts import PARTS, Part, PartKind
@@ -62,13 +64,14 @@ class Supervisor:
         Raises:
             AlreadyRunning: another supervisor holds this home.
             StartFailed: a server or a step did not come up; everything started so far is stopped again.
+            PortInUse, DependencyDown: the HTTP port is taken, or a configured server cannot be used.
         """
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with HomeLock(self.home), self._signals():
             try:
                 self._start()
                 self._watch()
-            except (StartFailed, PortInUse) as error:
+            except (StartFailed, PortInUse, DependencyDown) as error:
                 self._record.enter(Phase.FAILED, error.detail)
                 raise
             finally:
@@ -77,6 +80,7 @@ class Supervisor:
     def _start(self) -> None:
         for stopped in stop_leftovers(self.home, read_state(self.home)):
             log.info("orphan stopped", process=stopped)
+        require_servers(self.settings)
         self.port = self._choose_port()
         for server in self.servers:
             self._record.add(server.name, PartKind.SERVER)
@@ -136,7 +140,7 @@ class Supervisor:
         if child.exit_status != 0:
             reason = f"it ended with status {child.exit_status}"
             self._record.failed(state, reason)
-            raise StartFailed(f"The step “{part.name}”", reason, child.log)
+            raise StartFailed(f"The step “{part.name}” failed: {reason}", child.log)
         self._record.done(state, child.ran_s)
 
     def _launch(self, part: Part) -> None:

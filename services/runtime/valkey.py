@@ -101,14 +101,14 @@ class EmbeddedValkey:
             self._launch()
         while time.monotonic() < deadline:
             if self._child is not None and self._child.poll() is not None:
-                raise StartFailed("Valkey", f"it ended with status {self._child.returncode}", self.log)
+                raise StartFailed(f"Valkey did not start: it ended with status {self._child.returncode}", self.log)
             identity = self.running()
             if identity is not None and self.healthy():
                 return identity
             if found is not None and not alive(found):
-                raise StartFailed("Valkey", "the server that was found ended", self.log)
+                raise StartFailed("Valkey did not start: the server that was found ended", self.log)
             time.sleep(0.02)
-        raise StartFailed("Valkey", "it is not ready in time", self.log)
+        raise StartFailed("Valkey did not start: it is not ready in time", self.log)
 
     def stop(self, grace_s: float = 8.0) -> None:
         """SIGTERM: the append-only file is synced and the server ends. Raises StopFailed."""

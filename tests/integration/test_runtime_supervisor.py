@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -176,6 +177,27 @@ def test_with_urls_nothing_embedded_starts(stack: Launched, database: Addresses)
     assert (recorded.database_url, recorded.redis_url) == (database.database_url, database.redis_url)
 
 
+def test_a_configured_server_that_does_not_answer_is_named_before_anything_starts(stack: Launched) -> None:
+    process = stack.up(SERVICE, PORTRAIT_DATABASE_URL="postgresql://u:s3cret@127.0.0.1:1/x")
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert error.startswith("dependency-down: PORTRAIT_DATABASE_URL: 127.0.0.1:1 cannot be used")
+    assert "s3cret" not in error
+    assert stack.state().parts == []
+
+
+def test_a_taken_http_port_is_named_before_anything_starts(stack: Launched) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        process = stack.up(SERVICE, PORTRAIT_PORT=str(port))
+        _, error = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert error.startswith(f"port-in-use: Port {port} is in use")
+    assert not HomePaths(stack.home).postgres.exists()
+
+
 def test_a_part_that_keeps_ending_is_given_up_and_its_log_quoted(stack: Launched) -> None:
     process = stack.up(SERVICE, ENDING)
     state = stack.wait_for(process, lambda state: state.phase is Phase.FAILED)
@@ -191,7 +213,7 @@ def test_a_failing_step_stops_the_start_and_says_why(stack: Launched) -> None:
     process = stack.up(FAILING_STEP, SERVICE)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert error.startswith("start-failed: The step “step” did not start: it ended with status 1")
+    assert error.startswith("start-failed: The step “step” failed: it ended with status 1")
     assert "the step says why" in error
     assert stack.left_behind() == []
     assert stack.state().phase is Phase.FAILED

@@ -1,0 +1,48 @@
+"""Servers configured by URL: asked once before anything starts, so that a wrong address is one clear sentence."""
+
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+
+from services.core.errors import DependencyDown
+from services.core.settings import Settings
+
+
+def require_servers(settings: Settings) -> None:
+    """Check every configured server. Raises DependencyDown with the setting to look at."""
+    if settings.database_url is not None:
+        require_postgres(settings.database_url.get_secret_value())
+    for name, url in (("REDIS", settings.redis_url), ("BROKER", settings.broker_url)):
+        if url is not None and url.get_secret_value().startswith(("redis", "valkey")):
+            require_redis(url.get_secret_value(), f"PORTRAIT_{name}_URL")
+
+
+def require_postgres(url: str) -> None:
+    """Connect, and look for pgvector among what the server can install."""
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            row = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DependencyDown(f"PORTRAIT_DATABASE_URL: {_place(url)} cannot be used: {reason}") from error
+    if row is None:
+        raise DependencyDown(
+            f"PORTRAIT_DATABASE_URL: the server at {_place(url)} has no pgvector: install it there (on Debian the "
+            "package postgresql-NN-pgvector), or unset the variable to use the embedded PostgreSQL"
+        )
+
+
+def require_redis(url: str, setting: str) -> None:
+    """Ping."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=5) as client:
+            client.ping()
+    except redis.RedisError as error:
+        raise DependencyDown(f"{setting}: {_place(url)} cannot be used: {error}") from error
+
+
+def _place(url: str) -> str:
+    """Host and port, without credentials."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'the local socket'}{f':{parts.port}' if parts.port else ''}"
