@@ -17,11 +17,16 @@ from services.db.events import iter_event_chunks
 from services.db.session import transaction
 from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.engagement import compute_engagement
-from services.profiles.recompute import recompute_profiles
+from services.profiles.recompute import RecomputeReport, recompute_profiles
 from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
-from services.workers.due import FEATURES_CHECKPOINT, PROFILES_CHECKPOINT, SNAPSHOT_CHECKPOINT, SPACE_CHECKPOINT
-from services.workers.due import catalogue_mark
+from services.workers.due import (
+    FEATURES_CHECKPOINT,
+    PROFILES_CHECKPOINT,
+    SNAPSHOT_CHECKPOINT,
+    SPACE_CHECKPOINT,
+    catalogue_mark,
+)
 from services.workers.embedding import embed_items
 from services.workers.models import EncoderSet
 from services.workers.reviews import score_reviews
@@ -113,7 +118,7 @@ class Handlers:
         if user_ids is None:
             with transaction(context.engine) as connection:
                 set_checkpoint(connection, PROFILES_CHECKPOINT, mark)
-        return report.as_dict()
+        return _profiles_result(report)
 
     def _changed_profiles(self, progress: Progress) -> dict[str, Any]:
         context = self._context
@@ -127,7 +132,7 @@ class Handlers:
         )
         with transaction(context.engine) as connection:
             set_checkpoint(connection, PROFILES_CHECKPOINT, mark)
-        return report.as_dict()
+        return _profiles_result(report)
 
     def snapshot(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """A new item snapshot from Feast's item views, published for the gateways to swap in."""
@@ -174,6 +179,12 @@ def _changed_users(connection: Any, earlier: dict[str, Any], mark: dict[str, Any
     moved = users_holding_changed(connection, datetime.fromisoformat(earlier["vectors"]))
     active = users_with_events(connection, from_txid=earlier["txid"], below_txid=mark["txid"])
     return sorted({*moved, *active})
+
+
+def _profiles_result(report: RecomputeReport) -> dict[str, Any]:
+    """The report with its seconds by step beside the job's own."""
+    result = report.as_dict()
+    return {**result, "steps": result.pop("seconds")}
 
 
 def _flag(parameters: dict[str, Any], name: str) -> bool:

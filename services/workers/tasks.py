@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from services.core.hold import held
 from services.core.types import JobKind
 from services.db import jobs
 from services.db.session import transaction
@@ -27,6 +28,8 @@ def run(job_id: str) -> bool:
 def request_due(what: str, parameters: dict[str, Any]) -> str | None:
     """Ask for the work if there is something to do; the job's id, or None."""
     context = worker_context()
+    if held(context.settings.home):
+        return None
     kind = JobKind(what)
     with transaction(context.engine) as connection:
         if not is_due(connection, kind, parameters, context):
