@@ -1,0 +1,57 @@
+"""A request's filter as boolean masks over items."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.features.snapshot import ItemSnapshot
+from services.recommend.request import ItemFilter, Scalar
+
+
+def filter_mask(wanted: ItemFilter, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of the items satisfy the filter, bool (n,)."""
+    mask = np.ones(indices.size, bool)
+    if wanted.available is not None:
+        mask &= snapshot.available[indices] == wanted.available
+    if wanted.brands:
+        codes = _codes(snapshot.brand_index, wanted.brands)
+        mask &= np.isin(snapshot.brand[indices], codes)
+    if wanted.price is not None:
+        price = snapshot.price[indices]
+        low = 0.0 if wanted.price.min is None else wanted.price.min
+        high = np.inf if wanted.price.max is None else wanted.price.max
+        mask &= (price >= np.float32(low)) & (price <= np.float32(high))  # NaN compares false: unknown prices go
+    if wanted.categories:
+        codes = _codes(snapshot.category_index, wanted.categories)
+        mask &= has_any(snapshot.category_indptr, snapshot.category_codes, codes, indices)
+    for name, value in wanted.attributes.items():
+        values = value if isinstance(value, tuple) else (value,)
+        codes = _codes(snapshot.attribute_index, tuple(attribute_key(name, v) for v in values))
+        mask &= has_any(snapshot.attribute_indptr, snapshot.attribute_codes, codes, indices)
+    return mask
+
+
+def has_any(
+    indptr: NDArray[np.integer], values: NDArray[np.int32], codes: NDArray[np.int32], rows: NDArray[np.int32]
+) -> NDArray[np.bool_]:
+    """Which rows of a CSR hold any of the codes, bool (n,). The gathered slices are flattened, tested and counted."""
+    if not codes.size or not rows.size:
+        return np.zeros(rows.size, bool)
+    starts = np.asarray(indptr)[rows].astype(np.int64)
+    lengths = np.asarray(indptr)[rows + 1].astype(np.int64) - starts
+    ends = lengths.cumsum()
+    positions = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
+    hits = np.concatenate(([0], np.isin(values[positions], codes).cumsum()))
+    return hits[ends] > hits[ends - lengths]
+
+
+def attribute_key(name: str, value: Scalar) -> str:
+    """How the snapshot spells an attribute and its value."""
+    if isinstance(value, bool):
+        return f"{name}={'true' if value else 'false'}"
+    if isinstance(value, float) and value.is_integer():
+        return f"{name}={int(value)}"
+    return f"{name}={value}"
+
+
+def _codes(known: dict[str, int], names: tuple[str, ...]) -> NDArray[np.int32]:
+    return np.array([known[name] for name in names if name in known], np.int32)
