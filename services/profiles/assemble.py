@@ -14,7 +14,7 @@ from services.profiles.chunk import ChunkProfiles
 from services.profiles.config import ProfileConfig
 from services.profiles.events import TYPES, EventBatch
 from services.profiles.items import OWNING, listed
-from services.profiles.neighbours import NeighbourPool
+from services.profiles.neighbours import Neighbourhood
 from services.profiles.ranked import Ranked, at_most, row_starts, sliced
 from services.profiles.weights import decay
 
@@ -22,14 +22,12 @@ from services.profiles.weights import decay
 def assemble(
     events: EventBatch,
     parts: ChunkProfiles,
-    neighbours: Ranked,
-    neighbour_items: Ranked,
+    near: Neighbourhood,
     catalogue: Catalogue,
-    pool: NeighbourPool,
     as_of: float,
     config: ProfileConfig,
 ) -> list[Portrait]:
-    """One portrait a user, in the order of `events.user_ids`. `neighbours` rank the pool, `neighbour_items` the items."""
+    """One portrait a user, in the order of `events.user_ids`."""
     taste = parts.taste
     columns: dict[str, Sequence[Any]] = {
         "user_id": events.user_ids.to_pylist(),
@@ -49,8 +47,8 @@ def assemble(
         "recent_items": _recent(events, parts, as_of, config),
         "bought": _listed(events, OWNING, config),
         "hidden": _listed(events, (EventType.HIDE,), config),
-        "neighbours": _first(neighbours, config.neighbours).pairs(pool.user_ids),
-        "neighbour_items": neighbour_items.pairs(catalogue.item_ids),
+        "neighbours": _first(near.users, config.neighbours).pairs(near.user_ids),
+        "neighbour_items": near.items.pairs(near.item_ids),
     }
     return [Portrait(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 

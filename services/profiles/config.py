@@ -45,8 +45,9 @@ class ProfileConfig:
     dormant_at_most: float = 365 * DAY
 
     neighbours: int = 20
+    neighbours_asked: int = 50
     neighbour_items: int = 60
-    pool_users: int = 50_000
+    pool_users: int = 25_000
     pool_items: int = 50
 
     users_per_chunk: int = 4_096

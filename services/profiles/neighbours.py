@@ -35,24 +35,31 @@ class NeighbourPool:
     space: str
 
 
-def empty_pool() -> NeighbourPool:
-    """A pool in which nobody is found."""
-    return NeighbourPool(pa.array([], pa.string()), np.zeros((0, 0), np.float32), "")
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Of U users: ranked similar `users`, as rows of `user_ids`, and what these like, as rows of `item_ids`."""
+
+    users: Ranked
+    user_ids: pa.Array
+    items: Ranked
+    item_ids: pa.Array
 
 
 def nearest_users(
     user_ids: pa.Array,
     vectors: NDArray[np.float32],
     known: NDArray[np.bool_],
+    space: str,
     pool: NeighbourPool,
     count: int,
 ) -> Ranked:
     """The `count` pool users of highest positive cosine to each of U users, never the user itself.
 
-    `vectors` (U, D) and `known` (U,), which users have one. The columns of the answer are rows of the pool.
+    `vectors` (U, D) in the vector space `space`, and `known` (U,), which users have one. Nobody is found in a pool of
+    another space. The columns of the answer are rows of the pool.
     """
     asked = np.flatnonzero(known)
-    if not len(asked) or not len(pool.user_ids) or pool.vectors.shape[1] != vectors.shape[1]:
+    if not len(asked) or not len(pool.user_ids) or pool.space != space:
         return Ranked(np.zeros(len(known) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0))
     found = min(count + 1, len(pool.user_ids))
     cosine, column = faiss.knn(
@@ -82,21 +89,28 @@ def liked_items(held: HeldItems, users: int, catalogue: Catalogue, count: int) -
     return sparse.csr_array((share.astype(np.float32), (user, row)), shape=(users, catalogue.count))
 
 
-def neighbour_items(neighbours: Ranked, pool_items: sparse.csr_array, held: HeldItems, config: ProfileConfig) -> Ranked:
+def neighbour_items(
+    neighbours: Ranked,
+    likes: sparse.csr_array,
+    own_user: NDArray[np.int64],
+    own_row: NDArray[np.int64],
+    config: ProfileConfig,
+) -> Ranked:
     """What each user's neighbours like and the user has not engaged with, best first, scores from 0 to 1.
 
     The score of an item is Σ over neighbours of cosine⁴ · the neighbour's share of weight on it, over the user's best.
-    `pool_items` (p, n) from `liked_items`; the columns of the answer are rows of the catalogue.
+    `likes` (p, n) as from `liked_items`; `own_user`, `own_row` name the items that users hold, as rows of the n items
+    (−1: not among them). The columns of the answer are rows of the n items.
     """
     users = len(neighbours.indptr) - 1
-    pool, items = pool_items.shape
+    pool, items = likes.shape
     closeness = sparse.csr_array(
         ((neighbours.values**SHARPNESS).astype(np.float32), neighbours.columns, neighbours.indptr), shape=(users, pool)
     )
-    kept = held.row >= 0
-    own = sparse.csr_array((np.ones(kept.sum(), bool), (held.user[kept], held.row[kept])), shape=(users, items))
+    kept = own_row >= 0
+    own = sparse.csr_array((np.ones(kept.sum(), bool), (own_user[kept], own_row[kept])), shape=(users, items))
     parts = [
-        _unseen(closeness[start : start + USERS_AT_ONCE] @ pool_items, own[start : start + USERS_AT_ONCE], config)
+        _unseen(closeness[start : start + USERS_AT_ONCE] @ likes, own[start : start + USERS_AT_ONCE], config)
         for start in range(0, users, USERS_AT_ONCE)
     ]
     offsets = np.cumsum([0] + [part.indptr[-1] for part in parts])

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 
+PADDING = 8
+"""How many times their own size sparse rows may take when padded to the same length."""
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Kept entries of all rows, row by row, best first: row r has `columns[indptr[r]:indptr[r + 1]]`."""
@@ -26,15 +30,28 @@ class Ranked:
 
 
 def rank_rows(matrix: sparse.csr_array, count: int, at_least: float) -> Ranked:
-    """Up to `count` entries ≥ `at_least` of each row, largest first; ties keep the order of the columns."""
+    """Up to `count` entries ≥ `at_least` of each row, largest first; ties go to the smaller column."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     columns, values = matrix.indices.astype(np.int64), matrix.data.astype(np.float64)
-    kept = values >= at_least
+    kept = (values >= at_least) & (values >= _threshold(matrix, rows, count)[rows])
     rows, columns, values = rows[kept], columns[kept], values[kept]
     order = np.lexsort((columns, -values, rows))
     rows, columns, values = rows[order], columns[order], values[order]
     kept = at_most(rows, count)
     return Ranked(row_starts(rows[kept], matrix.shape[0]), columns[kept], values[kept])
+
+
+def _threshold(matrix: sparse.csr_array, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """(rows,) the `count`-th largest entry of each row, −inf where the row has fewer: spares sorting what is not kept.
+
+    Rows are padded to the longest; where that would waste memory, there is no threshold.
+    """
+    longest = int(np.diff(matrix.indptr).max(initial=0))
+    if longest <= count or matrix.shape[0] * longest > PADDING * matrix.nnz:
+        return np.full(matrix.shape[0], -np.inf)
+    padded = np.full((matrix.shape[0], longest), -np.inf)
+    padded[rows, np.arange(matrix.nnz) - matrix.indptr[rows]] = matrix.data
+    return np.partition(padded, longest - count, axis=1)[:, longest - count]
 
 
 def at_most(row: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
