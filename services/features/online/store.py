@@ -1,0 +1,60 @@
+"""Feast's Redis online store, connected by URL: Unix socket, TLS, user names and any password work."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import redis
+from feast import RepoConfig
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from pydantic import Field, SecretStr
+from redis import asyncio as redis_asyncio
+
+from services.features.store_addresses import redis_client_url, register_plugin, settings_addresses
+
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 5.0
+
+register_plugin()  # Feast imports this module before it opens the registry
+
+
+def _settings_url() -> SecretStr:
+    return SecretStr(redis_client_url(settings_addresses()))
+
+
+class PortraitOnlineStoreConfig(RedisOnlineStoreConfig):
+    """`url` is redis://, rediss:// or unix://; that of the settings when not given."""
+
+    type: Literal["services.features.online.store.PortraitOnlineStore"] = (
+        "services.features.online.store.PortraitOnlineStore"
+    )
+    url: SecretStr = Field(default_factory=_settings_url)
+
+
+class PortraitOnlineStore(RedisOnlineStore):
+    """The same keys and values as Feast's own store: any Feast client of the server can read them."""
+
+    def _get_client(self, online_store_config: PortraitOnlineStoreConfig) -> redis.Redis:
+        if self._client is None:
+            self._client = redis.Redis.from_url(
+                online_store_config.url.get_secret_value(),
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=READ_TIMEOUT_S,
+            )
+        return self._client
+
+    async def _get_client_async(self, online_store_config: PortraitOnlineStoreConfig) -> redis_asyncio.Redis:
+        if self._client_async is None:
+            self._client_async = redis_asyncio.Redis.from_url(
+                online_store_config.url.get_secret_value(),
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=READ_TIMEOUT_S,
+            )
+        return self._client_async
+
+    def delete_entities(self, config: RepoConfig, entity_keys: Sequence[EntityKey]) -> int:
+        """Delete all features of the entities, of every view. Returns how many of them had any."""
+        if not entity_keys:
+            return 0
+        keys: list[Any] = self._generate_redis_keys_for_entities(config, list(entity_keys))
+        return int(self._get_client(config.online_store).unlink(*keys))
