@@ -1,0 +1,113 @@
+"""What the workers would have made of some events, made in memory: the inputs of an offline evaluation."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from services.core import columns
+from services.features.portrait import Portrait
+from services.features.snapshot import ItemSnapshot
+from services.features.snapshot_build import build_snapshot
+from services.features.snapshot_tables import SnapshotTables
+from services.profiles.assemble import assemble
+from services.profiles.catalogue import build_catalogue
+from services.profiles.chunk import compute_chunk
+from services.profiles.co_engagement import co_engagement_pairs
+from services.profiles.config import ProfileConfig
+from services.profiles.engagement import compute_engagement
+from services.profiles.events import COLUMNS, EventBatch, build_batch
+from services.profiles.neighbours import Neighbourhood, nearest_users, neighbour_items
+from services.profiles.pool import ComputedPool, computed_pool
+from services.profiles.reference import ReferenceStatistics
+from services.profiles.reference_fit import fit_reference
+
+_TYPES = {
+    "position": pa.int32(),
+    "dwell_ms": pa.int64(),
+    "depth": pa.float32(),
+    "price": pa.float64(),
+    "rating": pa.float32(),
+    "sentiment": pa.float32(),
+}
+
+
+def vector_table(item_ids: pa.Array, vectors: NDArray[np.float32], space: str) -> pa.Table:
+    """Fused vectors as table `item_vectors` holds them; items whose row is zero have none."""
+    known = np.flatnonzero(np.any(vectors != 0, axis=1))
+    data = pa.array([row.tobytes() for row in vectors[known].astype("<f4")], pa.binary())
+    return pa.table(
+        {columns.ITEM_ID: item_ids.take(pa.array(known)), "space": pa.array([space] * len(known)), "vector": data}
+    )
+
+
+def newest_time(events: pa.Table) -> datetime:
+    """Time of the newest event."""
+    return pc.max(events[columns.TIMESTAMP]).as_py().astimezone(UTC)
+
+
+def offline_reference(events: pa.Table, items: pa.Table) -> ReferenceStatistics:
+    """The reference statistics these events would give."""
+    return fit_reference(_complete(events), items, as_of=newest_time(events))
+
+
+def offline_snapshot(
+    events: pa.Table, items: pa.Table, vectors: pa.Table, reference: ReferenceStatistics, folder: Path, as_of: datetime
+) -> ItemSnapshot:
+    """The item snapshot of a shop with these events, built in `folder` and opened."""
+    tables = SnapshotTables(
+        items=items,
+        engagement=compute_engagement([_complete(events)], as_of, reference, newest=newest_time(events)),
+        vectors=vectors,
+        co_engagement=co_engagement_pairs([events], items[columns.ITEM_ID].combine_chunks(), reference),
+    )
+    return ItemSnapshot.open(folder / build_snapshot(tables, folder, now=as_of))
+
+
+def offline_portraits(
+    events: pa.Table,
+    items: pa.Table,
+    vectors: pa.Table,
+    reference: ReferenceStatistics,
+    as_of: datetime,
+    config: ProfileConfig | None = None,
+) -> dict[str, Portrait]:
+    """The portraits that a full recompute would write as of `as_of`, by user id."""
+    config = config or ProfileConfig()
+    catalogue = build_catalogue(items, vectors)
+    batches = [build_batch(chunk, catalogue) for chunk in _user_chunks(_complete(events), config)]
+    parts = [compute_chunk(batch, catalogue, reference, as_of.timestamp(), config) for batch in batches]
+    pairs = list(zip(batches, parts, strict=True))
+    pool = computed_pool(((batch, part.taste) for batch, part in pairs), catalogue, config)
+    portraits = {}
+    for batch, part in pairs:
+        near = _neighbourhood(batch, part.taste, pool, catalogue.space, config)
+        made = assemble(batch, part, near, catalogue, as_of.timestamp(), config)
+        portraits |= {portrait.user_id: portrait for portrait in made}
+    return portraits
+
+
+def _neighbourhood(batch: EventBatch, taste, pool: ComputedPool, space: str, config: ProfileConfig) -> Neighbourhood:
+    near = nearest_users(batch.user_ids, taste.long_term, taste.has_vector, space, pool.pool, config.neighbours_asked)
+    rows = pc.fill_null(pc.index_in(batch.item_ids, value_set=pool.item_ids), -1).to_numpy(zero_copy_only=False)
+    items = neighbour_items(near, pool.matrix, taste.held.user, rows[taste.held.item], config)
+    return Neighbourhood(near, pool.pool.user_ids, items, pool.item_ids)
+
+
+def _user_chunks(events: pa.Table, config: ProfileConfig) -> list[pa.Table]:
+    """Whole users at a time; the events are sorted by user."""
+    user = events[columns.USER_ID].combine_chunks()
+    starts = np.flatnonzero(np.append(True, pc.not_equal(user[1:], user[:-1]).to_numpy(zero_copy_only=False)))
+    cuts = [*starts[:: config.users_per_chunk].tolist(), len(user)]
+    return [events.slice(low, high - low) for low, high in pairwise(cuts)]
+
+
+def _complete(events: pa.Table) -> pa.Table:
+    for name in COLUMNS:
+        if name not in events.column_names:
+            events = events.append_column(name, pa.nulls(len(events), _TYPES[name]))
+    return events
