@@ -47,6 +47,8 @@ ITEM_TYPES: dict[str, pl.DataType] = {
 }
 """`ITEM_COLUMNS` in polars' types; attributes are JSON text."""
 
+ATTRIBUTES_DECODER = msgspec.json.Decoder(Attributes)
+
 CLEANED = ("title", "description", "brand")
 
 
@@ -62,6 +64,14 @@ def attributes_json(attributes: dict[str, Any] | None) -> str:
     if not attributes:
         return "{}"
     return msgspec.json.encode(clean_value(attributes)).decode()
+
+
+def read_attributes(text: str) -> str | None:
+    """The attributes of a JSON text, cleaned and written again; None if it is no object of plain values."""
+    try:
+        return attributes_json(ATTRIBUTES_DECODER.decode(text))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 def clean_items(frame: pl.DataFrame) -> pl.DataFrame:

@@ -32,9 +32,7 @@ def _types() -> list[Check]:
     is_search = pl.col(TYPE) == EventType.SEARCH
     return [
         Check(Rule.MALFORMED, "missing-field", f"type is missing: use one of {kinds}", pl.col(TYPE).is_null()),
-        Check(
-            Rule.MALFORMED, "unknown-type", f"type is unknown: use one of {kinds}", ~pl.col(TYPE).is_in(list(EventType))
-        ),
+        Check(Rule.MALFORMED, "unknown-type", f"type is unknown: use one of {kinds}", unknown),
         Check(
             Rule.MALFORMED,
             "item-missing",

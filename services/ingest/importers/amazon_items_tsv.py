@@ -1,0 +1,29 @@
+"""The small Amazon catalogue as TSV: asin, title, brand, categories, price, sales_rank."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from services.ingest.importers.base import Chunk, ImportOptions, Kind
+from services.ingest.importers.delimited import Delimited
+from services.ingest.importers.source import Head, Source
+from services.ingest.rules.ratings import RatingScale
+
+HEADER = ["asin", "title", "brand", "categories", "price", "sales_rank"]
+MAPPING = {"item_id": "asin", "attributes.sales_rank": "sales_rank"}
+
+
+class AmazonItemsTsv:
+    """`--format tsv --map item_id=asin,attributes.sales_rank=sales_rank`, recognised by its header."""
+
+    format = "amazon-items-tsv"
+    kind = Kind.ITEMS
+    description = "Amazon catalogue as TSV: asin, title, brand, categories, price, sales_rank"
+    rating_scale = RatingScale()
+    identity = ()
+
+    def recognises(self, head: Head) -> bool:
+        return head.lines[0].split("\t") == HEADER
+
+    def read(self, source: Source, options: ImportOptions) -> Iterator[Chunk]:
+        mapping = {**MAPPING, **options.mapping}
+        return Delimited("tsv", Kind.ITEMS, "\t").read(source, replace(options, mapping=mapping))
