@@ -106,7 +106,7 @@ class StartView:
         if mark is None:
             return
         took = f"{part.seconds:6.1f} s" if part.seconds is not None else " " * 8
-        remark = (part.error or "").partition("\n")[0] or part.address or ""
+        remark = (part.error or "").partition("\n")[0].partition(". The end of")[0] or part.address or ""
         console().print(f"{mark} {part.name:<12} [dim]{took}[/]  {remark}", soft_wrap=True)
 
     def _spin(self, awaited: list[str], phase: Phase) -> None:

@@ -8,9 +8,12 @@ from pathlib import Path
 
 from services.core.paths import HomePaths
 from services.core.settings import Settings
-from services.runtime.parts import Part, Readiness, environment_of
+from services.runtime.parts import Part, Readiness, environment_of, ready_file
 from services.runtime.ports import LOOPBACK
 from services.runtime.processes import ProcessIdentity, identify, members, of_home, send
+
+SETTLED_S = 2.0
+"""A part that neither tells nor can be asked is taken to work once it has lived this long."""
 
 
 class Child:
@@ -23,6 +26,9 @@ class Child:
         self.log = log_of(part.name, settings.home)
         self.launched_at = time.monotonic()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        told = ready_file(part, settings.home)
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 part.command(settings.home),
@@ -45,11 +51,13 @@ class Child:
         return time.monotonic() - self.launched_at
 
     def ready(self) -> bool:
-        """Whether it does its work: alive, and for the gateway also answering."""
+        """Whether it does its work: alive, and for those that can be asked or tell, also that."""
         if self.exit_status is not None:
             return False
         if self.part.readiness is Readiness.ALIVE:
-            return self.ran_s >= self.part.settle_s
+            return self.ran_s >= SETTLED_S
+        if self.part.readiness is Readiness.TOLD:
+            return ready_file(self.part, self._home).exists()
         return answers_ready(LOOPBACK, self.port)
 
     def processes(self) -> list[ProcessIdentity]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from services.core.paths import HomePaths
+from services.core.ready import READY_FILE_VARIABLE
 from services.core.settings import Settings
 from services.runtime.processes import HOME_MARKER, PART_MARKER
 
@@ -24,6 +26,8 @@ class PartKind(StrEnum):
 
 class Readiness(StrEnum):
     ALIVE = "alive"
+    TOLD = "told"
+    """The part says so: it calls `services.core.ready.tell_ready`."""
     HTTP = "http"
     """`GET /readyz` on the gateway's port answers 200."""
 
@@ -34,9 +38,6 @@ Escalation = tuple[tuple[signal.Signals, float], ...]
 TERMINATE: Escalation = ((signal.SIGTERM, 6.0),)
 CELERY: Escalation = ((signal.SIGTERM, 3.0), (signal.SIGQUIT, 3.0))
 """Warm shutdown lets running tasks end; then cold shutdown gives unfinished tasks back to the broker."""
-
-WORKER_SETTLE_S = 6.0
-"""Longer than a worker takes to import its tasks, where most failures to start show."""
 
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """For processes that work in parallel on their own: BLAS threads would only fight over the cores."""
@@ -53,8 +54,6 @@ class Part:
     """The part exists when this module does."""
     environment: Mapping[str, str] = field(default_factory=dict)
     readiness: Readiness = Readiness.ALIVE
-    settle_s: float = 2.0
-    """A part that nobody can ask is taken to work once it has lived this long."""
     stop: Escalation = TERMINATE
 
     @property
@@ -81,7 +80,7 @@ def _worker(queue: str, *options: str, environment: Mapping[str, str] | None = N
         arguments=(*arguments, "--loglevel", "INFO", *options),
         module="services.workers.app",
         environment=environment or {},
-        settle_s=WORKER_SETTLE_S,
+        readiness=Readiness.TOLD,
         stop=CELERY,
     )
 
@@ -98,6 +97,7 @@ PARTS: tuple[Part, ...] = (
         ("-m", "celery", "-A", "services.workers.app", "beat", "--schedule", "{home}/run/beat", "--pidfile="),
         "services.workers.app",
         environment=ONE_THREAD,
+        readiness=Readiness.TOLD,
     ),
     Part(
         "gateway",
@@ -108,6 +108,11 @@ PARTS: tuple[Part, ...] = (
         readiness=Readiness.HTTP,
     ),
 )
+
+
+def ready_file(part: Part, home: Path) -> Path:
+    """The file a part makes when it is ready."""
+    return HomePaths(home).run / f"{part.name}.ready"
 
 
 def environment_of(part: Part, settings: Settings, port: int) -> dict[str, str]:
@@ -122,6 +127,7 @@ def environment_of(part: Part, settings: Settings, port: int) -> dict[str, str]:
         "PORTRAIT_HOME": str(settings.home),
         "PORTRAIT_BIND": settings.bind,
         "PORTRAIT_PORT": str(port),
+        READY_FILE_VARIABLE: str(ready_file(part, settings.home)),
         HOME_MARKER: str(settings.home),
         PART_MARKER: part.name,
     }

@@ -1,11 +1,12 @@
 """The Celery application: `celery -A services.workers.app worker -Q cpu`."""
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging, worker_ready
 from kombu import Queue
 
 from services.core.addresses import resolve_addresses
 from services.core.logging import configure_logging
+from services.core.ready import tell_ready
 from services.core.settings import get_settings
 from services.workers import queues
 from services.workers.schedule import BEAT_SCHEDULE
@@ -38,6 +39,12 @@ def make_celery(broker_url: str) -> Celery:
 @setup_logging.connect
 def _logging(**_: object) -> None:
     configure_logging(get_settings().log_level)
+
+
+@worker_ready.connect
+@beat_init.connect
+def _ready(**_: object) -> None:
+    tell_ready()
 
 
 app = make_celery(resolve_addresses(get_settings()).broker_url)
