@@ -7,7 +7,7 @@ from services.ingest.rules import limits
 from services.ingest.rules.checks import Check, id_checks, outside, too_long
 from services.ingest.rules.names import Rule
 
-URL = r"^(?:https?|file)://[^\s\p{Cc}]+$"
+URL = r"^(?:https?://|file:)[^\s\p{Cc}]+$"
 CURRENCY = r"^[A-Z]{3}$"
 
 
@@ -68,7 +68,7 @@ def _list_checks(column: str, count: int, length: int) -> list[Check]:
 
 def _url_checks(column: str) -> list[Check]:
     wrong = ~pl.col(column).list.eval(pl.element().str.contains(URL)).list.all()
-    message = f"an entry of {column} is not a URL: send http://, https:// or file:// addresses"
+    message = f"an entry of {column} is not a URL: send http://, https:// or file: addresses (below the media folder)"
     return [
         *_list_checks(column, limits.URLS, limits.URL_LENGTH),
         Check(Rule.MALFORMED, "url-invalid", message, wrong),
