@@ -22,6 +22,9 @@ from services.profiles.reference import ReferenceStatistics
 NEIGHBOUR_ID = "neighbour_id"
 SCORE = "score"
 
+STRONGEST = 0.99
+"""Quantile of the items' best scores that becomes 1."""
+
 PAIR_SCHEMA = pa.schema([(columns.ITEM_ID, pa.string()), (NEIGHBOUR_ID, pa.string()), (SCORE, pa.float32())])
 
 
@@ -73,7 +76,8 @@ class CoEngagement:
     def pairs(self) -> pa.Table:
         """`item_id`, `neighbour_id`, `score` in (0, 1]: the strongest neighbours of each item, best first.
 
-        Scores are relative to the strongest pair of the shop and comparable between items.
+        Scores are comparable between items; 1 is the 99th percentile of the items' best neighbours, and what is
+        stronger: a few odd pairs must not set the scale of a shop.
         """
         normalised = self._normalised()
         rows = np.repeat(np.arange(normalised.shape[0]), np.diff(normalised.indptr))
@@ -89,7 +93,9 @@ class CoEngagement:
         right = sparse.diags(degree**-config.neighbour_exponent)
         kept = strongest((left @ self._pairs @ right).tocsr(), config.neighbours)
         if kept.nnz:
-            kept.data /= kept.data.max()
+            best = kept.max(axis=1).toarray().ravel()
+            scale = np.quantile(best[best > 0], STRONGEST, method="higher")
+            kept.data = np.minimum(kept.data / scale, 1.0)
         return kept
 
     def _sequences(self, events: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
