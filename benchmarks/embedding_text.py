@@ -24,9 +24,10 @@ AIM = 1.8
 TEXTS = 1_536
 REPEATS = 5
 WORDS = (
-    "soft matte lipstick hydrating night cream organic argan oil brush set travel size for men women dry sensitive skin "
-    "vitamin c serum natural hair colour shampoo 8 oz pack of 2 professional nail polish gel eye liner waterproof black"
-).split()
+    *("soft", "matte", "lipstick", "hydrating", "night", "cream", "organic", "argan", "oil", "brush", "set", "travel"),
+    *("size", "for", "men", "women", "dry", "sensitive", "skin", "vitamin", "c", "serum", "natural", "hair", "colour"),
+    *("shampoo", "8", "oz", "pack", "of", "2", "professional", "nail", "polish", "gel", "eye", "liner", "black"),
+)
 
 
 def simulated_titles(count: int, seed: int = 7) -> list[str]:
