@@ -1,0 +1,93 @@
+"""`portrait profiles`: recompute portraits on the workers, and look at one."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.output import console, print_json
+from services.core.errors import InvalidInput, NotFound
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="User portraits: recompute them, look at one.", no_args_is_help=True)
+    group.command()(recompute)
+    group.command()(show)
+    app.add_typer(group, name="profiles")
+
+
+def recompute(
+    users: Annotated[list[str] | None, typer.Argument(help="User ids; all users when none is given.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only users touched since this time, e.g. 2026-11-01T00:00:00+00:00.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Recompute portraits on the workers and put them online."""
+    from services.cli.work import run_and_watch  # noqa: PLC0415 - loaded when needed: --help stays quick
+    from services.core.addresses import resolve_addresses  # noqa: PLC0415 - as above
+    from services.core.settings import get_settings  # noqa: PLC0415 - as above
+    from services.core.types import JobKind  # noqa: PLC0415 - as above
+
+    parameters: dict[str, Any] = {"user_ids": sorted(set(users))} if users else {}
+    if since is not None:
+        parameters["since"] = _moment(since).isoformat()
+    result = run_and_watch(resolve_addresses(get_settings()), JobKind.PROFILES, parameters)
+    if json:
+        print_json(result)
+        return
+    seconds = result["seconds"]
+    steps = ", ".join(f"{step} {value:.1f}" for step, value in seconds.items() if step != "total")
+    console().print(
+        f"{result['users']:,} portraits from {result['events']:,} events in {seconds['total']:.1f} s ({steps}); "
+        f"{result['erased']:,} erased"
+    )
+
+
+def show(
+    user: Annotated[str, typer.Argument(help="The user's id.")],
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the portrait as GET /v1/users/{id}/profile has it.")
+    ] = False,
+) -> None:
+    """Show a user's portrait as it stands in the feature tables."""
+    from services.core.addresses import resolve_addresses  # noqa: PLC0415 - loaded when needed: --help stays quick
+    from services.core.clock import utc_now  # noqa: PLC0415 - as above
+    from services.core.settings import get_settings  # noqa: PLC0415 - as above
+    from services.db.profiles import item_titles, newest_packed  # noqa: PLC0415 - as above
+    from services.db.session import make_engine, transaction  # noqa: PLC0415 - as above
+    from services.features.portrait import unpack  # noqa: PLC0415 - as above
+
+    engine = make_engine(resolve_addresses(get_settings()).sqlalchemy_url, pool_size=1)
+    try:
+        with transaction(engine) as connection:
+            packed = newest_packed(connection, user)
+            if packed is None:
+                raise NotFound(
+                    f"No portrait of {user!r}: the user has no events yet, refused personalisation, or "
+                    "`portrait profiles recompute` has not run since"
+                )
+            portrait = unpack(packed)
+            ids = {i.item_id for i in portrait.interests} | {r.item_id for r in portrait.recent_items}
+            ids |= {item_id for item_id, _ in portrait.neighbour_items}
+            titles = item_titles(connection, ids)
+    finally:
+        engine.dispose()
+    now = utc_now().timestamp()
+    if json:
+        print_json(portrait.readable(now))
+        return
+    from services.cli.portrait_page import print_portrait  # noqa: PLC0415 - as above
+
+    print_portrait(console(), portrait, titles, now)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInput(f"--since {text!r} is no time: write it as 2026-11-01T00:00:00+00:00") from error
+    if moment.tzinfo is None:
+        raise InvalidInput(f"--since {text!r} has no offset: add +00:00 for UTC")
+    return moment
