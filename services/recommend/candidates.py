@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,19 +80,32 @@ def merge(hits: list[Hits]) -> Candidates:
     hits = [h for h in hits if h.indices.size]
     if not hits:
         return NONE
-    packed = np.empty(sum(h.indices.size for h in hits), np.int64)
-    start = 0
-    for h in hits:
-        n = h.indices.size
-        rank = np.minimum(np.arange(n, dtype=np.int64) * 65_535 // max(h.quota, 1), 65_535)
-        packed[start : start + n] = (h.indices.astype(np.int64) << 32) | (rank << 16) | int(h.source)
-        start += n
+    packed = np.concatenate([h.indices for h in hits]).astype(np.int64)
+    packed <<= 32
+    packed |= np.concatenate([_ranks(h.indices.size, h.quota, int(h.source)) for h in hits])
     packed.sort()
     items = packed >> 32
     first = np.empty(packed.size, bool)
     first[0] = True
     np.not_equal(items[1:], items[:-1], out=first[1:])
     starts = first.nonzero()[0]
-    sources = np.bitwise_or.reduceat(packed & 0xFFFF, starts)
+    sources = np.bitwise_or.reduceat((packed & 0xFFFF).astype(np.uint16), starts)
     best = packed[starts]
-    return Candidates((best >> 32).astype(np.int32), sources.astype(np.uint16), (best >> 16 & 0xFFFF).astype(np.uint16))
+    return Candidates(items[starts].astype(np.int32), sources, (best >> 16 & 0xFFFF).astype(np.uint16))
+
+
+@lru_cache(maxsize=4_096)
+def _ranks(count: int, quota: int, source: int) -> NDArray[np.int64]:
+    """Rank in 1/65535 of the quota, shifted beside the source's bit; the same few lengths come again and again."""
+    rank = np.minimum(np.arange(count, dtype=np.int64) * 65_535 // max(quota, 1), 65_535)
+    return (rank << 16) | source
+
+
+def is_in(ascending: NDArray[np.int32], wanted: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of the distinct, ascending values are among `wanted`, bool (n,)."""
+    found = np.zeros(ascending.size, bool)
+    if ascending.size and wanted.size:
+        at = np.searchsorted(ascending, wanted)
+        at[at == ascending.size] = 0
+        found[at[ascending[at] == wanted]] = True
+    return found

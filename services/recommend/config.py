@@ -22,7 +22,7 @@ class PipelineConfig:
     """How candidates are found and the list is put together. Quotas are numbers of items a source may bring."""
 
     max_candidates: int = 500
-    nearest_quota: int = 100
+    nearest_quota: int = 60
     """Neighbours of each query vector (long-term, short-term, each interest)."""
     item_to_item_quota: int = 150
     item_to_item_items: int = 10

@@ -17,6 +17,8 @@ class Group:
 
 def best_first(scores: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """Positions of the `count` best scores, best first; ties by position, so that equal input gives equal lists."""
+    if count <= 0:
+        return np.empty(0, np.intp)
     if count < scores.size:
         kth = np.partition(scores, scores.size - count)[scores.size - count]
         positions = np.flatnonzero(scores >= kth)

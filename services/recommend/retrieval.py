@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.features.snapshot import ItemSnapshot
-from services.recommend.candidates import Candidates, Hits, Source, merge
+from services.recommend.candidates import Candidates, Hits, Source, is_in, merge
 from services.recommend.config import PipelineConfig
 from services.recommend.filters import filter_mask
 from services.recommend.request import ItemFilter
@@ -34,7 +34,7 @@ def retrieve(
         return found
     mask = filter_mask(wanted, snapshot, found.indices)
     if excluded.size:
-        mask &= ~np.isin(found.indices, excluded)
+        mask &= ~is_in(found.indices, excluded)
     return found.keep(mask).best(config.max_candidates)
 
 

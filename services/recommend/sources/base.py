@@ -9,6 +9,7 @@ from services.features.portrait_view import SparseScores
 from services.features.snapshot import ItemSnapshot
 from services.recommend.candidates import Hits
 from services.recommend.config import PipelineConfig
+from services.recommend.rerank import best_first
 from services.recommend.user import UserView
 
 
@@ -28,4 +29,4 @@ def quota(base: int, user: UserView, config: PipelineConfig) -> int:
 
 def strongest(scores: SparseScores, count: int) -> NDArray[np.int32]:
     """The `count` items with the best scores, best first; equal ones by index."""
-    return scores.indices[np.argsort(-scores.scores, kind="stable")[:count]]
+    return scores.indices[best_first(scores.scores, count)]
