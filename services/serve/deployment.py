@@ -1,0 +1,38 @@
+"""The ingress deployment `Gateway`: one process with everything the hot path needs."""
+
+import gc
+
+from ray import serve
+from starlette.types import ASGIApp
+
+from services.core.addresses import resolve_addresses
+from services.core.logging import configure_logging
+from services.core.settings import get_settings
+from services.serve.application import build_app
+from services.serve.loopback import keep_on_loopback
+from services.serve.state import State, open_state
+
+_states: list[State] = []
+
+
+def build_replica_app() -> ASGIApp:
+    """Build the application of one replica; Ray Serve calls this in the replica's process."""
+    settings = get_settings()
+    configure_logging(settings.log_level, json_lines=True)
+    keep_on_loopback()
+    state = open_state(settings, resolve_addresses(settings))
+    app = build_app(state)
+    _states.append(state)
+    gc.collect()
+    gc.freeze()  # what was loaded now stays: full collections would stall requests for 190 ms
+    return app
+
+
+@serve.deployment(name="gateway")
+@serve.ingress(build_replica_app)
+class Gateway:
+    """Serve's handle on the application."""
+
+    def __del__(self) -> None:
+        while _states:
+            _states.pop().close()

@@ -1,0 +1,63 @@
+"""What Ray, Ray Serve and HAProxy read from the environment, per home: fast, private, and out of other stacks' way."""
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class RayFolders:
+    """Folders of one home's Ray and HAProxy.
+
+    Ray's sockets need a short path, so `session` lies in the system's temporary folder under a digest of the home.
+    """
+
+    session: Path
+    haproxy: Path
+
+    @classmethod
+    def of(cls, home: Path) -> "RayFolders":
+        digest = hashlib.sha256(str(home).encode()).hexdigest()[:10]
+        temporary = Path(tempfile.gettempdir())
+        return cls(session=temporary / f"portrait-ray-{digest}", haproxy=temporary / f"portrait-ha-{digest}")
+
+
+@dataclass(frozen=True)
+class HelperPorts:
+    """Loopback ports of HAProxy's own pages, and of the proxy that Serve keeps behind it."""
+
+    stats: int
+    metrics: int
+    fallback: int
+
+
+def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str, str]:
+    """The variables to set before Ray is imported (each one's effect was measured or is a matter of privacy)."""
+    folder = RayFolders.of(home).haproxy
+    return {
+        # Speed: HAProxy in front, handlers on the replica's main event loop, no access log.
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Privacy: nothing is reported, nothing listens beyond the address that was asked for.
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # The name says Windows and macOS; what it does is keep this node's address, and so every listener, on loopback.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.stats),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.metrics),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback),
+        # Each home has its own files, or two stacks on one machine would overwrite each other's.
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        # A stop is quick: in-flight requests take milliseconds.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",
+    }

@@ -1,0 +1,101 @@
+"""The OpenAPI document, drawn from the very structs that decode and encode: what it says is what happens."""
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from services.serve import answers
+
+REF = "#/components/schemas/{name}"
+PROBLEM = "application/problem+json"
+MEANINGS = {
+    400: "The body is not JSON",
+    401: "An API key is needed",
+    404: "Not found",
+    405: "Another method is needed",
+    413: "The body is too large",
+    422: "A field is not valid; the detail names it and the cure",
+    500: "A defect; the detail has an id that leads to the log line",
+    503: "A server that Portrait needs does not answer; Retry-After says when to try again",
+}
+
+
+class Describer:
+    """Collects the schemas of one application's routes."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, Any] = {}
+        self.schema_of(answers.Problem)
+
+    def schema_of(self, kind: Any) -> dict[str, Any]:
+        """The JSON schema of a type; structs become components."""
+        (schema,), components = msgspec.json.schema_components([kind], ref_template=REF)
+        self.schemas.update(components)
+        return schema
+
+    def route(
+        self,
+        *,
+        answer: Any = None,
+        status: int = 200,
+        body: Any = None,
+        path: tuple[str, ...] = (),
+        query: tuple[dict[str, Any], ...] = (),
+        errors: tuple[int, ...] = (),
+    ) -> dict[str, Any]:
+        """Arguments of `app.add_api_route` that describe a route. 401 and 500 are possible anywhere."""
+        extra: dict[str, Any] = {}
+        parameters = [_path_id(name) for name in path] + list(query)
+        if parameters:
+            extra["parameters"] = parameters
+        if body is not None:
+            extra["requestBody"] = {
+                "required": True,
+                "content": {"application/json": {"schema": body if isinstance(body, dict) else self.schema_of(body)}},
+            }
+        problem = {"content": {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}}}}
+        responses: dict[int | str, dict[str, Any]] = {
+            code: {"description": MEANINGS[code], **problem} for code in sorted({*errors, 401, 500})
+        }
+        description = {"description": "Done"}
+        if answer is not None:
+            description = {
+                "description": "The answer",
+                "content": {"application/json": {"schema": self.schema_of(answer)}},
+            }
+        responses[status] = description
+        extra["responses"] = {str(code): response for code, response in sorted(responses.items())}
+        return {"openapi_extra": extra, "status_code": status, "response_model": None}
+
+
+def install(app: FastAPI, describer: Describer, *, needs_key: bool) -> None:
+    """Make `app.openapi()` give the described document."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            schema.setdefault("components", {})["schemas"] = describer.schemas
+            if needs_key:
+                schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+                schema["security"] = [{"key": []}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _path_id(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+    }
+
+
+def count_parameter(default: int, maximum: int) -> dict[str, Any]:
+    """The `count` of a query string."""
+    schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
+    return {"name": "count", "in": "query", "required": False, "schema": schema}

@@ -1,0 +1,1 @@
+"""HTTP routes, one file a resource: validate, call one service, answer."""

@@ -1,0 +1,160 @@
+"""`POST /v1/recommendations` and `POST /v1/rank`: the hot path."""
+
+import time
+from uuid import uuid4
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+
+from services.core.metrics import ServingMetrics
+from services.db.impressions import ServedList
+from services.recommend.ranker import Ranker
+from services.recommend.request import RankRequest, RecommendationRequest
+from services.recommend.result import Recommendation
+from services.serve.answers import Model, RankAnswer, RecommendationAnswer
+from services.serve.bodies import check_id, check_text, decode, read_body
+from services.serve.openapi import Describer
+from services.serve.portraits import Reading
+from services.serve.respond import json_response, server_timing
+from services.serve.state import State
+
+RECOMMENDATION = msgspec.json.Decoder(RecommendationRequest)
+RANK = msgspec.json.Decoder(RankRequest)
+NO_MODEL = Model("none", "0")
+
+
+def register(app: FastAPI, state: State, describe: Describer) -> None:
+    """Add the routes."""
+
+    async def recommend(request: Request) -> Response:
+        """Personalised recommendations. An unknown user gets popular and new items."""
+        start = time.perf_counter()
+        wanted = decode(RECOMMENDATION, await read_body(request))
+        check_id(wanted.user_id, "user_id")
+        if wanted.surface is not None:
+            check_text(wanted.surface, "surface")
+        decoded = time.perf_counter()
+        now = time.time()
+        reading = state.portraits.read(wanted.user_id, now)
+        stages = {"decode": decoded - start, "portrait": time.perf_counter() - decoded}
+        if reading.degraded:
+            state.metrics.degraded.inc()
+        request_id = uuid4().hex
+        serving = state.snapshots.serving
+        if serving is None:
+            return json_response(_empty(request_id, reading, now, start))
+        found = serving.pipeline.recommend(reading.portrait, wanted, now, seed=request_id)
+        model = model_of(serving.pipeline.ranker)
+        state.impressions.add(_served(found, request_id, wanted, model, now))
+        stages.update(found.stages)
+        encoding = time.perf_counter()
+        answer = {
+            "request_id": request_id,
+            "items": _items(found),
+            "model": model,
+            "profile_age_ms": profile_age_ms(reading, now),
+            "took_ms": round((encoding - start) * 1000, 3),
+            "cold_start": found.cold,
+            "degraded": reading.degraded,
+        }
+        response = json_response(answer)
+        stages["encode"] = time.perf_counter() - encoding
+        response.headers.update(server_timing(stages))
+        observe(state.metrics, stages)
+        state.metrics.candidates.observe(found.candidates)
+        return response
+
+    async def rank(request: Request) -> Response:
+        """The caller's items in the user's order; unknown items last, flagged."""
+        start = time.perf_counter()
+        wanted = decode(RANK, await read_body(request))
+        check_id(wanted.user_id, "user_id")
+        now = time.time()
+        reading = state.portraits.read(wanted.user_id, now)
+        stages = {"portrait": time.perf_counter() - start}
+        serving = state.snapshots.serving
+        if serving is None:
+            items = [{"item_id": i, "rank": n, "score": None, "known": False} for n, i in enumerate(wanted.item_ids, 1)]
+            model = NO_MODEL
+        else:
+            ranking = serving.pipeline.rank(reading.portrait, wanted, now)
+            stages.update(ranking.stages)
+            model = model_of(serving.pipeline.ranker)
+            rows = zip(ranking.item_ids, ranking.scores, ranking.known, strict=True)
+            items = [{"item_id": i, "rank": n, "score": s, "known": k} for n, (i, s, k) in enumerate(rows, 1)]
+            for item, reasons in zip(items, ranking.reasons or [], strict=False):
+                item["reasons"] = reasons or []
+        observe(state.metrics, stages)
+        answer = {
+            "items": items,
+            "model": model,
+            "profile_age_ms": profile_age_ms(reading, now),
+            "took_ms": round((time.perf_counter() - start) * 1000, 3),
+            "degraded": reading.degraded,
+        }
+        return json_response(answer, headers=server_timing(stages))
+
+    app.add_api_route(
+        "/v1/recommendations",
+        recommend,
+        methods=["POST"],
+        **describe.route(body=RecommendationRequest, answer=RecommendationAnswer, errors=(400, 413, 422)),
+    )
+    app.add_api_route(
+        "/v1/rank",
+        rank,
+        methods=["POST"],
+        **describe.route(body=RankRequest, answer=RankAnswer, errors=(400, 413, 422)),
+    )
+
+
+def model_of(ranker: Ranker) -> Model:
+    """How an answer names its ranker."""
+    return Model(ranker.name, ranker.version)
+
+
+def profile_age_ms(reading: Reading, now: float) -> int | None:
+    """Milliseconds since the newest event in the portrait; None without one."""
+    newest = reading.portrait.newest_event
+    return None if newest is None else max(0, round((now - newest) * 1000))
+
+
+def observe(metrics: ServingMetrics, stages: dict[str, float]) -> None:
+    """Count the stages' times."""
+    for stage, seconds in stages.items():
+        metrics.stages.labels(stage).observe(seconds)
+
+
+def _items(found: Recommendation) -> list[dict[str, object]]:
+    rows = zip(found.item_ids, found.scores, found.sources, found.propensities, strict=True)
+    items: list[dict[str, object]] = []
+    for rank, (item_id, score, sources, propensity) in enumerate(rows, 1):
+        item: dict[str, object] = {"item_id": item_id, "score": score, "rank": rank, "sources": sources}
+        if propensity != 1.0:
+            item["propensity"] = propensity
+        if found.reasons is not None:
+            item["reasons"] = found.reasons[rank - 1]
+        items.append(item)
+    return items
+
+
+def _served(
+    found: Recommendation, request_id: str, wanted: RecommendationRequest, model: Model, now: float
+) -> ServedList:
+    return ServedList(
+        request_id=request_id,
+        user_id=wanted.user_id,
+        surface=wanted.surface,
+        timestamp=now,
+        model=f"{model.name}@{model.version}",
+        item_ids=found.item_ids,
+        scores=found.scores,
+        propensities=found.propensities,
+        sources=found.sources,
+    )
+
+
+def _empty(request_id: str, reading: Reading, now: float, start: float) -> RecommendationAnswer:
+    """The answer of a shop that has no items yet."""
+    took = round((time.perf_counter() - start) * 1000, 3)
+    return RecommendationAnswer(request_id, [], NO_MODEL, profile_age_ms(reading, now), took, True, reading.degraded)

@@ -1,0 +1,60 @@
+"""What the routes of one gateway process share, and how it is put together and taken down."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from services.core.addresses import Addresses
+from services.core.metrics import ServingMetrics
+from services.core.paths import HomePaths
+from services.core.settings import Settings
+from services.db.session import make_engine
+from services.features.online.reader import OnlineReader
+from services.serve.database import THREADS, Database
+from services.serve.impressions import ImpressionWriter
+from services.serve.portraits import Portraits
+from services.serve.serving import SnapshotWatcher
+from services.workers.dispatch import Dispatcher
+
+STATEMENT_TIMEOUT_MS = 30_000
+
+
+@dataclass(frozen=True)
+class State:
+    """The process's wiring."""
+
+    settings: Settings
+    metrics: ServingMetrics
+    database: Database
+    store: OnlineReader
+    portraits: Portraits
+    snapshots: SnapshotWatcher
+    impressions: ImpressionWriter
+    dispatcher: Dispatcher
+
+    def close(self) -> None:
+        """Write what is buffered and give everything back."""
+        self.snapshots.close()
+        self.impressions.close()
+        self.database.close()
+
+
+def open_state(settings: Settings, addresses: Addresses) -> State:
+    """Connect to everything, and open and warm the snapshot. Servers that are down now may come up later."""
+    metrics = ServingMetrics()
+    engine: Engine = make_engine(
+        addresses.sqlalchemy_url, pool_size=THREADS + 1, statement_timeout_ms=STATEMENT_TIMEOUT_MS
+    )
+    store = OnlineReader(addresses)
+    snapshots = SnapshotWatcher(HomePaths(settings.home).snapshots, metrics)
+    snapshots.start()
+    return State(
+        settings=settings,
+        metrics=metrics,
+        database=Database(engine),
+        store=store,
+        portraits=Portraits(store),
+        snapshots=snapshots,
+        impressions=ImpressionWriter(engine, metrics),
+        dispatcher=Dispatcher(addresses.broker_url),
+    )
