@@ -119,6 +119,7 @@ class _Import:
     def take(self, part: tuple[int, Outcome]) -> None:
         """Store what passed the rules and count the rest."""
         self._report.rows, outcome = part
+        self._report.records += outcome.frame.height + outcome.rejects.height
         self._report.rules.update(outcome.changed)
         self._reject(outcome.rejects)
         if outcome.frame.height:
@@ -173,10 +174,10 @@ class _Import:
 
 
 def _check_outcome(report: ImportReport, source: Source) -> None:
-    if report.rows == 0 or (report.kind is Kind.ITEMS and report.stored == 0 and report.rejected == 0):
+    if report.records == 0:
         raise ImportFailed(f"{source.path}: the file has no rows: nothing to import")
     if report.stored == 0 and report.events.duplicates == 0 and report.robots == 0:
         raise ImportFailed(
-            f"{source.path}: none of its {report.rows:,} rows could be imported; the first problem: "
+            f"{source.path}: none of its {report.records:,} records could be imported; the first problem: "
             f"{report.first_reject}; check --format and --map (nothing was stored)"
         )

@@ -12,12 +12,17 @@ from services.ingest.rules.names import DROPPING, Rule
 
 @dataclass
 class ImportReport:
-    """Counts of one import. `rules` counts rows dropped (malformed, impossible, robot, duplicate) or changed."""
+    """Counts of one import.
+
+    `rows` are the file's; `records` the events or items in them (a line of a sequence file holds many). `rules` counts
+    records dropped (malformed, impossible, robot, duplicate) or changed.
+    """
 
     file: str
     format: str
     kind: Kind
     rows: int = 0
+    records: int = 0
     events: InsertCounts = field(default_factory=InsertCounts)
     items: ItemCounts = field(default_factory=ItemCounts)
     rules: Counter[Rule] = field(default_factory=Counter)
@@ -40,8 +45,8 @@ class ImportReport:
         return self.items.inserted + self.items.updated + self.items.unchanged
 
     @property
-    def rows_per_second(self) -> float:
-        return self.rows / self.seconds if self.seconds > 0 else 0.0
+    def records_per_second(self) -> float:
+        return self.records / self.seconds if self.seconds > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -51,12 +56,13 @@ class ImportReport:
             "format": self.format,
             "kind": str(self.kind),
             "rows": self.rows,
+            "records": self.records,
             **counts,
             "rejected": self.rejected,
             "robots": self.robots,
             "rules": {str(rule): self.rules[rule] for rule in Rule if self.rules[rule]},
             "seconds": round(self.seconds, 3),
-            "rows_per_second": round(self.rows_per_second),
+            "records_per_second": round(self.records_per_second),
             "bytes": self.bytes,
             "rejects_file": self.rejects,
         }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 
 from services.core.errors import ImportFailed
 from services.ingest.importers.base import BLOCK_BYTES
@@ -25,10 +26,7 @@ def read_blocks(source: Source, *, block_bytes: int = BLOCK_BYTES) -> Iterator[B
     """The lines of a file in blocks of about `block_bytes`."""
     row, rest = 1, b""
     with source.open() as stream:
-        while True:
-            data = stream.read(block_bytes)
-            if not data:
-                break
+        for data in _pieces(stream, block_bytes):
             rest = rest.removeprefix(BOM) if row == 1 else rest
             data = data.removeprefix(BOM) if row == 1 and not rest else data
             end = data.rfind(b"\n")
@@ -45,6 +43,25 @@ def read_blocks(source: Source, *, block_bytes: int = BLOCK_BYTES) -> Iterator[B
             row += len(lines)
     if rest:
         yield Block(row, _without_returns([rest]))
+
+
+def _pieces(stream: BufferedReader, size: int) -> Iterator[bytes]:
+    """The stream in pieces of `size`. What could be read before damage comes first, so that the row can be named."""
+    while True:
+        parts: list[bytes] = []
+        total, failure = 0, None
+        try:
+            while total < size and (part := stream.read1(size - total)):
+                parts.append(part)
+                total += len(part)
+        except ImportFailed as error:
+            failure = error
+        if parts:
+            yield b"".join(parts)
+        if failure is not None:
+            raise failure
+        if total < size:
+            return
 
 
 def decode_lines(source: Source, block: Block, encoding: str) -> list[str]:

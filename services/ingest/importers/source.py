@@ -10,6 +10,7 @@ from typing import BinaryIO
 from services.core.errors import ImportFailed
 
 HEAD_BYTES = 1 << 16
+BUFFER_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ARCHIVES = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
 
@@ -35,7 +36,7 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.name = self.path.name
-        self._raw: BinaryIO | None = None
+        self._raw: io.BufferedReader | None = None
         try:
             self.size = self.path.stat().st_size
             with self.path.open("rb") as file:
@@ -52,8 +53,11 @@ class Source:
 
     @property
     def position(self) -> int:
-        """How many bytes of the file have been read."""
-        return self._raw.tell() if self._raw is not None and not self._raw.closed else self.size
+        """How many bytes of the file have been read. May be asked from another thread than the reader's."""
+        try:
+            return self._raw.tell() if self._raw is not None else 0
+        except ValueError:  # closed: read to its end
+            return self.size
 
     def head(self) -> Head:
         """The beginning of the content. Raises ImportFailed if that is damaged already."""
@@ -65,11 +69,11 @@ class Source:
 
     def open(self) -> io.BufferedReader:
         """The decompressed content as a binary stream whose `read` raises ImportFailed on damage."""
-        self._raw = self.path.open("rb")
+        self._raw = self.path.open("rb", buffering=BUFFER_BYTES)
         if not self.compressed:
-            return io.BufferedReader(self._raw.raw if hasattr(self._raw, "raw") else self._raw, 1 << 20)
+            return self._raw
         inner = gzip.GzipFile(fileobj=self._raw, mode="rb")
-        return io.BufferedReader(_Gunzip(inner, self._raw, self.path), 1 << 20)
+        return io.BufferedReader(_Gunzip(inner, self._raw, self.path), BUFFER_BYTES)
 
 
 class _Gunzip(io.RawIOBase):
@@ -83,7 +87,7 @@ class _Gunzip(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:
         try:
-            data = self._inner.read(len(buffer))
+            data = self._inner.read1(len(buffer))
         except EOFError as error:
             raise ImportFailed(
                 f"{self._path}: the gzip stream ends early: the file was cut off; copy or download it again"
