@@ -39,7 +39,7 @@ request = RequestSource(
 def request_context(inputs: pd.DataFrame) -> pd.DataFrame:
     """Feast stores this function's source: everything it needs is imported inside."""
     import numpy as np  # noqa: PLC0415 - see above
-    import pandas as pd  # noqa: PLC0415, F811 - see above
+    import pandas as pd  # noqa: PLC0415 - see above
 
     moment = pd.to_datetime(inputs["requested_at"], utc=True)
     angle = (moment.dt.hour + moment.dt.minute / 60) * (2 * np.pi / 24)

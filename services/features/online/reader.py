@@ -1,0 +1,135 @@
+"""Reads portraits from the online store: one round trip a call."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from feast import FeatureStore, FeatureView
+from feast.infra.provider import get_provider
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+
+from feature_repo import names
+from services.core.addresses import Addresses
+from services.core.errors import DependencyDown
+from services.features.online.connection import feature_view, open_store
+from services.features.portrait import Portrait, unpack
+
+PRESENT, EXPIRED, MISSING = "present", "expired", "missing"
+
+Row = tuple[datetime | None, dict[str, Value] | None]
+
+
+@dataclass(frozen=True)
+class FeatureStatus:
+    """Of one view and entity: event time of its values (epoch seconds) and whether they count.
+
+    `expired`: older than the view's TTL, which Feast does not enforce on reads.
+    """
+
+    timestamp: float | None
+    status: str
+
+
+def entity_key(join_key: str, entity_id: str) -> EntityKey:
+    """Feast's key of one entity."""
+    return EntityKey(join_keys=[join_key], entity_values=[Value(string_val=entity_id)])
+
+
+class OnlineReader:
+    """Reads of one process. Views are looked up in the registry once; see `refresh`."""
+
+    def __init__(self, addresses: Addresses, store: FeatureStore | None = None) -> None:
+        self._store = open_store(addresses) if store is None else store
+        self._config = self._store.config
+        self._provider = get_provider(self._config)
+        self._serving = feature_view(self._store, names.USER_SERVING)
+
+    def refresh(self) -> None:
+        """Read the registry again, after a `feast apply`."""
+        self._store.refresh_registry()
+        self._serving = feature_view(self._store, names.USER_SERVING)
+
+    def portrait(self, user_id: str) -> Portrait | None:
+        """The user's portrait; None is a cold start: nothing is stored, or what is has expired."""
+        return self.portraits([user_id])[0]
+
+    def portraits(self, user_ids: Sequence[str]) -> list[Portrait | None]:
+        """As `portrait`, for several users in one round trip.
+
+        Raises:
+            DependencyDown: the online store does not answer.
+            CorruptArtefact: a stored portrait cannot be decoded.
+        """
+        rows = self._read(self._serving, names.USER_ID, user_ids, [names.PACKED])
+        now = time.time()
+        return [_portrait(row, self._serving, now) for row in rows]
+
+    def values(self, view_name: str, entity_ids: Sequence[str]) -> list[dict[str, Any] | None]:
+        """The features of a view as Python values by name; None where missing or expired."""
+        view = feature_view(self._store, view_name)
+        rows = self._read(view, view.join_keys[0], entity_ids, [field.name for field in view.features])
+        now = time.time()
+        return [
+            {name: _python(value) for name, value in row[1].items()}
+            if row[1] is not None and _status(row, view, now).status == PRESENT
+            else None
+            for row in rows
+        ]
+
+    def online_views(self) -> list[str]:
+        """Names of the views that are kept online."""
+        return sorted(view.name for view in self._store.list_feature_views(allow_cache=True) if view.online)
+
+    def expired(self, view_name: str, timestamp: datetime, now: datetime) -> bool:
+        """Whether values as of `timestamp` are older than the view's TTL at `now`."""
+        ttl = feature_view(self._store, view_name).ttl
+        return bool(ttl) and now - timestamp > ttl
+
+    def feature_status(self, user_id: str) -> dict[str, FeatureStatus]:
+        """By name the state of each view of users that is kept online."""
+        now = time.time()
+        found = {}
+        for view in self._store.list_feature_views(allow_cache=True):
+            if view.online and view.join_keys == [names.USER_ID]:
+                row = self._read(view, names.USER_ID, [user_id], [view.features[0].name])[0]
+                found[view.name] = _status(row, view, now)
+        return dict(sorted(found.items()))
+
+    def _read(self, view: FeatureView, join_key: str, entity_ids: Sequence[str], features: list[str]) -> list[Row]:
+        if not entity_ids:
+            return []
+        keys = [entity_key(join_key, entity_id) for entity_id in entity_ids]
+        try:
+            return self._provider.online_read(self._config, view, keys, features)
+        except redis.RedisError as error:
+            raise DependencyDown("The online store (Valkey) does not answer: see `portrait doctor`") from error
+
+
+def _status(row: Row, view: FeatureView, now: float) -> FeatureStatus:
+    timestamp, values = row
+    if timestamp is None or values is None or timestamp.year <= 1970:  # Feast reads "never written" as the epoch
+        return FeatureStatus(None, MISSING)
+    # Feast returns naive times in UTC from some stores and aware ones from others
+    seconds = (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp()
+    limit = view.ttl.total_seconds() if view.ttl else 0.0
+    return FeatureStatus(seconds, EXPIRED if limit and now - seconds > limit else PRESENT)
+
+
+def _portrait(row: Row, view: FeatureView, now: float) -> Portrait | None:
+    values = row[1]
+    if values is None or _status(row, view, now).status != PRESENT:
+        return None
+    packed = values[names.PACKED]
+    return unpack(packed.bytes_val) if packed.WhichOneof("val") == "bytes_val" else None
+
+
+def _python(value: Value) -> Any:
+    kind = value.WhichOneof("val")
+    if kind is None:
+        return None
+    found = getattr(value, kind)
+    return list(found.val) if kind.endswith("_list_val") else found
