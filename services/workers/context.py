@@ -11,6 +11,7 @@ from services.db.session import make_engine
 from services.workers.handlers import Handlers
 from services.workers.models import EncoderSet
 from services.workers.runner import Handler
+from services.workers.stores import Stores
 
 
 class WorkerContext:
@@ -33,6 +34,10 @@ class WorkerContext:
     def encoder_names(self) -> list[str]:
         """The configured encoders, text then image."""
         return [self.settings.text_encoder, self.settings.image_encoder]
+
+    @cached_property
+    def stores(self) -> Stores:
+        return Stores(self.addresses, self.paths)
 
     @cached_property
     def handlers(self) -> dict[str, Handler]:

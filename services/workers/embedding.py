@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy import Engine, text
 
 from services.core.types import Modality
@@ -23,13 +24,22 @@ from services.db.embeddings import (
 )
 from services.db.items import read_items
 from services.db.session import transaction
-from services.encoders.fusion import ModalityVectors, fuse
+from services.encoders.fusion import fuse
+from services.encoders.media_types import MediaReason
 from services.workers.modalities import ModalityReader, readers
 from services.workers.models import EncoderSet
 
 CHUNK = 1_024
-PASSING_REASONS = ("unreachable", "timeout", "http-error")
+PASSING_REASONS = (MediaReason.UNREACHABLE, MediaReason.TIMEOUT, MediaReason.HTTP_ERROR)
 """Reasons for a missing modality that may be gone the next time."""
+
+
+@dataclass(frozen=True)
+class ModalityVectors:
+    """Vectors (n, d) float32 of one modality of a chunk's items, and which rows have one."""
+
+    vectors: NDArray[np.float32]
+    present: NDArray[np.bool_]
 
 
 @dataclass
@@ -77,7 +87,11 @@ def _embed_chunk(
     engine: Engine, encoders: EncoderSet, items: pl.DataFrame, read_at: datetime, report: EmbeddingReport
 ) -> None:
     blocks = {reader.modality: _embed_modality(engine, reader, items, report) for reader in readers(encoders)}
-    vectors, covered = fuse(blocks, encoders.fusion)
+    vectors, covered = fuse(
+        **{modality.value: block.vectors for modality, block in blocks.items()},
+        masks={modality: block.present for modality, block in blocks.items()},
+        config=encoders.fusion,
+    )
     ids = items["item_id"].to_list()
     rows = np.flatnonzero(covered)
     modalities = [[modality.value for modality in Modality if blocks[modality].present[row]] for row in rows]

@@ -1,5 +1,6 @@
 """What each kind of job does: one function a kind, each calling the services that do the work."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -105,17 +106,23 @@ class Handlers:
         return {"reviews": reviews, "reference_version": reference.version, "items": rows.num_rows, "rows": written}
 
     def profiles(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Portraits of the users named by `user_ids`, of those that changed (`mode` = changed), or of all."""
+        """Portraits of the users named by `user_ids`, touched `since` a time, changed (`mode`), or of all."""
         context = self._context
         if parameters.get("mode") == "changed":
             return self._changed_profiles(progress)
         user_ids = parameters.get("user_ids")
+        since = datetime.fromisoformat(parameters["since"]) if parameters.get("since") else None
         with transaction(context.engine) as connection:
             mark = _profiles_mark(connection)
         report = recompute_profiles(
-            context.engine, context.stores.writer, user_ids=user_ids, as_of=datetime.now(UTC), progress=progress
+            context.engine,
+            context.stores.writer,
+            user_ids=user_ids,
+            since=since,
+            as_of=datetime.now(UTC),
+            progress=progress,
         )
-        if user_ids is None:
+        if user_ids is None and since is None:
             with transaction(context.engine) as connection:
                 set_checkpoint(connection, PROFILES_CHECKPOINT, mark)
         return _profiles_result(report)
@@ -139,11 +146,11 @@ class Handlers:
         context = self._context
         with transaction(context.engine) as connection:
             mark = catalogue_mark(connection)
-        tables = context.stores.item_tables(context.engine)
+        tables = context.stores.reader.snapshot_tables()
         progress(0.4)
         pairs = self._item_to_item(tables.items)
         progress(0.7)
-        published = context.stores.publish_snapshot(tables, pairs)
+        published = context.stores.publish_snapshot(replace(tables, co_engagement=pairs))
         with transaction(context.engine) as connection:
             set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
         return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows}

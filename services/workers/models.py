@@ -35,9 +35,11 @@ class EncoderSet:
 
     @cached_property
     def fusion(self) -> FusionConfig:
-        return FusionConfig(dimension=self.text.dimension)
+        return FusionConfig(
+            dimension=self.text.dimension, text_version=self.text.version, image_version=self.image.version
+        )
 
     @cached_property
     def space(self) -> str:
         """The name of the vector space these encoders and this fusion make."""
-        return f"{self.text.version}+{self.image.version}+{self.fusion.version}"
+        return self.fusion.version

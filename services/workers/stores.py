@@ -1,0 +1,45 @@
+"""The feature stores of this worker: Feast is opened when a task first needs it."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from services.core.addresses import Addresses
+from services.core.clock import utc_now
+from services.core.paths import HomePaths
+from services.features.materialize import materialize
+from services.features.offline import OfflineReader
+from services.features.online import OnlineWriter, open_store
+from services.features.snapshot_build import build_snapshot, prune, publish
+from services.features.snapshot_tables import SnapshotTables
+
+
+class Stores:
+    """Online and offline store over one open registry."""
+
+    def __init__(self, addresses: Addresses, paths: HomePaths) -> None:
+        self._addresses, self._paths = addresses, paths
+
+    @cached_property
+    def writer(self) -> OnlineWriter:
+        return OnlineWriter(self._addresses, self._feast)
+
+    @cached_property
+    def reader(self) -> OfflineReader:
+        return OfflineReader(self._addresses, self._feast)
+
+    def publish_snapshot(self, tables: SnapshotTables) -> str:
+        """Build a snapshot of these tables and make it the current one; its version."""
+        snapshots = self._paths.snapshots
+        version = build_snapshot(tables, snapshots, now=utc_now())
+        publish(snapshots, version)
+        prune(snapshots)
+        return version
+
+    def materialize(self, progress: Callable[[float], None]) -> dict[str, Any]:
+        """Rebuild the online store from Postgres; rows by view."""
+        return materialize(self.reader, self.writer, everything=True, progress=progress).as_dict()
+
+    @cached_property
+    def _feast(self) -> Any:
+        return open_store(self._addresses)
