@@ -59,7 +59,7 @@ def compute_taste(
     weights = base_weights(events, catalogue, reference, config)
     sums = profile_sums(events, weights, catalogue, config)
     signed = weights.signed(sums.mean_rating(config)[events.user])
-    held = held_items(events, signed, sums.evidence.reference, config)
+    held = held_items(events, signed, weights.evidence > 0, sums.evidence.reference, config)
     return Taste(weights, sums, held, *taste_vectors(sums, config))
 
 

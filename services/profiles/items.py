@@ -32,22 +32,27 @@ class HeldItems:
 
 
 def held_items(
-    events: EventBatch, signed: NDArray[np.float64], reference: NDArray[np.float64], config: ProfileConfig
+    events: EventBatch,
+    signed: NDArray[np.float64],
+    counted: NDArray[np.bool_],
+    reference: NDArray[np.float64],
+    config: ProfileConfig,
 ) -> HeldItems:
-    """Group the events that say anything (not impressions) by user and item.
+    """Group the events that say anything by user and item.
 
-    `signed` (m,) weights before decay; `reference` (U,) the time the weights are as of, in epoch seconds.
+    `signed` (m,) weights before decay; `counted` (m,) leaves impressions out; `reference` (U,) the time the weights
+    are as of, in epoch seconds.
     """
-    index = np.flatnonzero((signed != 0.0) & (events.item >= 0))
+    index = np.flatnonzero(counted & (events.item >= 0))
     key = events.user[index] * len(events.item_ids) + events.item[index]
     order = np.argsort(key, kind="stable")
     index, key = index[order], key[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))
-    last = np.append(first[1:], len(key)) - 1
+    last = np.append(first[1:], len(key))[: len(first)] - 1
     user = events.user[index]
     faded = signed[index] * decay(reference[user] - events.time[index], config.long_half_life)
     by_strength = np.lexsort((np.arange(len(key)), np.abs(signed[index]), key))
-    strongest = index[by_strength[last]] if len(key) else index
+    strongest = index[by_strength[last]]
     start = index[first]
     return HeldItems(
         user=events.user[start],

@@ -10,7 +10,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
-
 PADDING = 8
 """How many times their own size sparse rows may take when padded to the same length."""
 

@@ -1,0 +1,130 @@
+"""Interests: medoids, shares and names."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from profile_rows import AS_OF, batch, catalogue_of, event, item
+
+from services.profiles.config import ProfileConfig
+from services.profiles.interests import assign_medoids, interests
+from services.profiles.items import held_items
+from services.profiles.naming import name_interests
+from services.profiles.reference import ReferenceStatistics
+from services.profiles.weights import base_weights
+
+CONFIG = ProfileConfig()
+LIPS, NAILS = ["Beauty", "Makeup", "Lips"], ["Beauty", "Makeup", "Nails"]
+
+
+def found_in(shop, *rows: dict, config: ProfileConfig = CONFIG):
+    events = batch(shop, *rows)
+    weights = base_weights(events, shop, ReferenceStatistics.defaults(), config)
+    held = held_items(
+        events, weights.signed(np.full(events.count, 4.0)), weights.evidence > 0, np.full(events.users, AS_OF), config
+    )
+    return interests(held, shop, config)
+
+
+def medoids(shop, found) -> list[str]:
+    return shop.item_ids.take(found.medoid).to_pylist()
+
+
+def test_the_medoid_is_the_item_that_best_stands_for_the_others():
+    # b lies between a and c: cos(a, b) = cos(b, c) = 0.949, cos(a, c) = 0.8; one medoid covers all but 5% of the weight
+    shop = catalogue_of(item("a", (1, 0.333)), item("b", (1, 0)), item("c", (1, -0.333)))
+    found = found_in(shop, *(event("u", name, "purchase") for name in "abc"))
+    assert (medoids(shop, found), found.weight.tolist()) == (["b"], [1.0])
+
+
+def test_unlike_items_are_different_interests_with_shares_of_the_weight():
+    # purchase 1 and cart 0.6: 0.625 and 0.375
+    shop = catalogue_of(item("a", (1, 0)), item("b", (0, 1)))
+    found = found_in(shop, event("u", "a", "cart"), event("u", "b", "purchase"))
+    assert medoids(shop, found) == ["b", "a"]
+    assert found.weight.tolist() == pytest.approx([0.625, 0.375])
+
+
+def test_there_are_at_most_five_and_the_rest_joins_the_nearest():
+    shop = catalogue_of(*(item(f"i{k}", np.eye(8)[k] + 0.01 * k) for k in range(8)))
+    found = found_in(shop, *(event("u", f"i{k}", "purchase") for k in range(8)))
+    assert len(found.medoid) == 5
+    assert found.weight.sum() == pytest.approx(1.0)
+    assert len(found.member_row) == 8
+
+
+def test_equal_items_go_to_the_smaller_id():
+    shop = catalogue_of(item("b", (1, 0)), item("a", (1, 0)), item("c", (1, 0)))
+    assert medoids(shop, found_in(shop, *(event("u", name, "purchase") for name in "cba"))) == ["a"]
+
+
+def test_disliked_items_and_items_without_a_vector_are_left_out():
+    shop = catalogue_of(item("a", (1, 0)), item("b", (0, 1)), item("c"))
+    found = found_in(shop, event("u", "a", "purchase"), event("u", "b", "hide"), event("u", "c", "purchase"))
+    assert medoids(shop, found) == ["a"]
+    assert len(found_in(shop, event("u", "c", "purchase")).medoid) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_a_users_interests_do_not_depend_on_who_else_is_in_the_batch(seed, others):
+    generator = np.random.default_rng(seed)
+    shop = catalogue_of(*(item(f"i{k:02d}", generator.normal(size=6)) for k in range(24)))
+    rows = {
+        user: [event(user, f"i{k:02d}", "purchase") for k in generator.permutation(24)[: generator.integers(1, 24)]]
+        for user in ["me"] + [f"u{n}" for n in range(others)]
+    }
+    alone = found_in(shop, *rows["me"])
+    together = found_in(shop, *(row for user in rows for row in rows[user]))
+    mine = together.user == 0  # "me" sorts before "u…"
+    assert together.medoid[mine].tolist() == alone.medoid.tolist()
+    assert together.weight[mine].tolist() == pytest.approx(alone.weight.tolist())
+
+
+def test_each_item_belongs_to_its_nearest_medoid():
+    # users of 3 and 1 items padded together; the third item of the first is nearest to its second
+    vectors = np.zeros((2, 3, 2), np.float32)
+    vectors[0] = [(1, 0), (0, 1), (0.1, 0.995)]
+    vectors[1, 0] = (1, 0)
+    weights = np.array([[3.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
+    assigned = assign_medoids(vectors, weights, CONFIG)
+    assert assigned[0, 1] == assigned[0, 2] != assigned[0, 0]
+    assert assigned[1, 0] == 0
+
+
+def test_a_name_is_the_deepest_category_that_holds_half_and_the_dominant_brand():
+    near = [(1, 0.02 * k) for k in range(4)]
+    shop = catalogue_of(
+        item("a", near[0], LIPS, "Rouge"),
+        item("b", near[1], LIPS, "Rouge"),
+        item("c", near[2], NAILS, "Dew"),
+        item("x", (-1, 0), ["Beauty", "Skin"]),
+        coverage={"Beauty": 1.0, "Makeup": 0.3, "Lips": 0.1, "Nails": 0.1},
+    )
+    found = found_in(shop, *(event("u", name, "purchase") for name in "abc"))
+    names = name_interests(found, shop, CONFIG)
+    assert names.names == ["Lips · Rouge"]  # ⅔ of the weight in Lips, ⅔ of it Rouge
+    assert names.categories == [("Makeup", "Lips", "Nails")]  # 1 · 0.7, ⅔ · 0.9, ⅓ · 0.9
+    assert names.brands == [("Rouge", "Dew")]
+
+
+def test_a_mixed_interest_is_named_by_its_most_telling_categories():
+    shop = catalogue_of(
+        item("a", (1, 0.01), ["Beauty", "Lips"]),
+        item("b", (1, 0.02), ["Beauty", "Nails"]),
+        item("c", (1, 0.03), ["Beauty", "Skin"]),
+        coverage={"Beauty": 1.0, "Lips": 0.1, "Nails": 0.2, "Skin": 0.3},
+    )
+    names = name_interests(found_in(shop, *(event("u", n, "purchase") for n in "abc")), shop, CONFIG)
+    assert names.names == ["Lips, Nails"]
+
+
+def test_two_interests_of_a_user_never_share_a_name():
+    shop = catalogue_of(
+        item("a", (1, 0), ["Lips"], "Rouge"),
+        item("b", (0, 1), ["Lips"], "Rouge"),
+        item("c", (-1, 0)),
+        coverage={"Lips": 0.1},
+    )
+    names = name_interests(found_in(shop, *(event("u", n, "purchase") for n in "abc")), shop, CONFIG)
+    assert names.names == ["Lips · Rouge", "Lips · Rouge · b", "c"]
