@@ -1,61 +1,87 @@
-"""What of an item is encoded, and the hash that tells whether it changed."""
+"""What of an item is encoded, and the hash that says whether it was encoded before."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import polars as pl
+Attributes = Mapping[str, object] | None
 
-TEXT_LIMIT = 1_500
-"""Characters of an item's text; encoders of this size read about 256 tokens."""
-DESCRIPTION_LIMIT = 800
-HASH_BYTES = 16
+TITLE_CHARACTERS = 300
+DESCRIPTION_CHARACTERS = 800
+TEXT_CHARACTERS = 1_500
+"""About what 256 tokens hold: more would be cut by the encoder anyway."""
+ATTRIBUTE_CHARACTERS = 200
 
 
-def item_texts(items: pl.DataFrame) -> list[str]:
-    """The text of each item: title, brand, categories, attributes, description, in this order.
+def item_text(
+    title: str,
+    brand: str | None = None,
+    categories: Sequence[str] | None = None,
+    description: str | None = None,
+    attributes: Attributes = None,
+) -> str:
+    """The text of an item as it is encoded: title, brand, category path, attributes, description, in this order.
 
-    `items` has `title`, `brand`, `categories` (list), `attributes` (JSON text) and `description`. Categories
-    go from the most specific, as the encoder weighs early words most.
+    What says most comes first and the whole is bounded, so a long description never displaces the title. Parts that
+    repeat the title are kept out. Empty when the item has no text at all.
     """
-    parts = [
-        pl.col("title"),
-        _sentence("brand", pl.col("brand")),
-        _sentence("category", pl.col("categories").list.reverse().list.head(4).list.join(", ")),
-        attribute_text(pl.col("attributes")),
-        pl.col("description").str.slice(0, DESCRIPTION_LIMIT),
+    head = _flat(title)[:TITLE_CHARACTERS]
+    parts = [head]
+    name = _flat(brand)
+    if name and name.lower() not in head.lower():
+        parts.append(name)
+    parts.append(" > ".join(dict.fromkeys(filter(None, map(_flat, categories or ())))))
+    parts.append(_attribute_text(attributes))
+    parts.append(_flat(description)[:DESCRIPTION_CHARACTERS])
+    return ". ".join(part for part in parts if part)[:TEXT_CHARACTERS]
+
+
+def item_texts(
+    titles: Sequence[str],
+    brands: Sequence[str | None],
+    categories: Sequence[Sequence[str] | None],
+    descriptions: Sequence[str | None],
+    attributes: Sequence[Attributes],
+) -> list[str]:
+    """`item_text` of many items, given as columns of equal length."""
+    return [item_text(*row) for row in zip(titles, brands, categories, descriptions, attributes, strict=True)]
+
+
+def content_hash(encoder_version: str, *parts: str | bytes) -> bytes:
+    """16 bytes that change when the content or the encoder does (BLAKE2b).
+
+    The content is an item's text, or its picture URLs or bytes. Parts are length-prefixed: ("ab", "c") and ("a", "bc")
+    differ.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (encoder_version, *parts):
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+def content_hashes(encoder_version: str, contents: Sequence[str | Sequence[str | bytes]]) -> list[bytes]:
+    """`content_hash` of each of many items; a content is a text or a list of parts, such as picture URLs."""
+    return [
+        content_hash(encoder_version, content) if isinstance(content, str) else content_hash(encoder_version, *content)
+        for content in contents
     ]
-    joined = (
-        pl.concat_str([part.fill_null("") for part in parts], separator=". ")
-        .str.replace_all(r"(\. )+", ". ")
-        .str.strip_chars(" .")
-    )
-    return items.select(joined.str.slice(0, TEXT_LIMIT).alias("text"))["text"].to_list()
 
 
-def attribute_text(attributes: pl.Expr) -> pl.Expr:
-    """`{"colour":"green","sizes":["S","M"]}` as `colour green, sizes S M`."""
-    return (
-        attributes.str.replace_all(r'["\[\]{}]', " ")
-        .str.replace_all(r"\s*:\s*", " ")
-        .str.replace_all(r"\s+", " ")
-        .str.replace_all(r" ,", ",")
-        .str.strip_chars(" ,")
-    )
+def _flat(text: object) -> str:
+    """One line without doubled spaces; empty for None."""
+    return " ".join(str(text).split()) if text is not None else ""
 
 
-def content_hashes(version: str, contents: Iterable[Any]) -> list[bytes | None]:
-    """A 16-byte BLAKE2b digest of each content under an encoder version; None for empty content.
-
-    A content is a text or a sequence of texts (URLs, say).
-    """
-    return [_digest(version, content) if content else None for content in contents]
-
-
-def _digest(version: str, content: str | Sequence[str]) -> bytes:
-    text = content if isinstance(content, str) else "\x1f".join(content)
-    return hashlib.blake2b(f"{version}\x1e{text}".encode("utf-8", "surrogatepass"), digest_size=HASH_BYTES).digest()
-
-
-def _sentence(word: str, column: pl.Expr) -> pl.Expr:
-    return pl.when(column.str.len_chars() > 0).then(pl.concat_str([pl.lit(f"{word} "), column]))
+def _attribute_text(attributes: Attributes) -> str:
+    """`key value` pairs in the order of their keys, so that equal attributes give equal text."""
+    if not attributes:
+        return ""
+    pairs = []
+    for key in sorted(attributes, key=str):
+        value = attributes[key]
+        if isinstance(value, list | tuple):
+            value = ", ".join(_flat(part) for part in value)
+        if value not in (None, "", False) and len(_flat(value)) <= ATTRIBUTE_CHARACTERS:
+            pairs.append(f"{_flat(key)}" if value is True else f"{_flat(key)} {_flat(value)}")
+    return "; ".join(pairs)[:DESCRIPTION_CHARACTERS]
