@@ -59,6 +59,4 @@ def _cleaned(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _lost_its_text(frame: pl.DataFrame, kind: str, name: str) -> bool:
     """Whether cleaning left nothing of a text that the type needs."""
-    if frame[name].null_count() == frame.height:
-        return False
     return bool(((frame["type"] == kind) & frame[name].is_null()).any())

@@ -33,4 +33,4 @@ class RatingScale:
 
     def rescale(self, rating: pl.Expr) -> pl.Expr:
         """Linear: `low` becomes 1, `high` becomes 5; what lies outside stays outside."""
-        return RATING_MIN + (rating - self.low) * ((RATING_MAX - RATING_MIN) / (self.high - self.low))
+        return (rating - self.low) * ((RATING_MAX - RATING_MIN) / (self.high - self.low)) + RATING_MIN

@@ -15,12 +15,12 @@ CONTROL = r"[\p{Cc}--\s]"
 def clean_text(text: pl.Series) -> pl.Series:
     """The cleaned texts; a text of which nothing is left becomes null.
 
-    NFKC (full-width letters, ligatures and compatibility forms become plain), then HTML to its visible text, then
-    control characters out and white space to single spaces.
+    NFKC (full-width letters, ligatures and compatibility forms become plain), then HTML to its visible text, control
+    characters out before and after it (entities can hide some), and white space to single spaces.
     """
     if text.null_count() == len(text):
         return text.cast(pl.String)
-    result = text.str.normalize("NFKC")
+    result = text.str.normalize("NFKC").str.replace_all(CONTROL, "")
     marked = result.str.contains(MARKUP).fill_null(False)
     if marked.any():
         visible = pl.Series(text.name, [visible_text(value) for value in result.filter(marked)], dtype=pl.String)
