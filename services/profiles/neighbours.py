@@ -126,5 +126,5 @@ def neighbour_items(
 def _unseen(scores: sparse.csr_array, own: sparse.csr_array, config: ProfileConfig) -> Ranked:
     left = sparse.csr_array(scores - scores.multiply(own))
     best = rank_rows(left, config.neighbour_items, 1e-9)
-    top = best.values[np.minimum(best.indptr[:-1], max(len(best.values) - 1, 0))] if len(best.values) else best.values
-    return Ranked(best.indptr, best.columns, best.values / np.repeat(top, np.diff(best.indptr)))
+    row = np.repeat(np.arange(len(best.indptr) - 1), np.diff(best.indptr))
+    return Ranked(best.indptr, best.columns, best.values / best.values[best.indptr[row]])

@@ -77,11 +77,11 @@ def computed_pool(
     for events, taste in tastes:
         known = np.flatnonzero(taste.has_vector)
         ids.append(events.user_ids.take(pa.array(known)))
-        vectors.append(taste.long_term[known])
+        vectors.append(taste.long_term[known].astype(np.float16))  # as stored, so that both pools find the same
         likes.append(liked_items(taste.held, events.users, catalogue, config.pool_items)[known])
     if not ids:
         return ComputedPool(empty_pool(), sparse.csr_array((0, catalogue.count)), catalogue.item_ids)
-    pool = NeighbourPool(pa.concat_arrays(ids), np.concatenate(vectors), catalogue.space)
+    pool = NeighbourPool(pa.concat_arrays(ids), np.concatenate(vectors).astype(np.float32), catalogue.space)
     return ComputedPool(pool, sparse.csr_array(sparse.vstack(likes)), catalogue.item_ids)
 
 
