@@ -1,7 +1,7 @@
 """Compare the definitions with the registry, and apply them: `python -m feature_repo.registry_sync plan|apply`.
 
-Does what `feast plan` and `feast apply` do, in one process, and prints one JSON document: the changes by object. Nothing
-is applied when nothing changed.
+Does what `feast plan` and `feast apply` do, in one process, and prints one JSON document: the changes by object.
+Nothing is applied when nothing changed.
 """
 
 import contextlib

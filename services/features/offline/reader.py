@@ -88,7 +88,7 @@ class OfflineReader:
         )
         try:
             with offline_connection(self._store.config) as connection:
-                return raw(connection).execute(statement, parameters or None).fetchone()
+                return raw(connection).execute(statement, parameters).fetchone()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise NotReady(f"The source of {view_name} cannot be read: {error.diag.message_primary}") from error
 
