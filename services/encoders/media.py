@@ -129,7 +129,7 @@ class MediaFetcher:
     def _read_http(self, url: httpx.URL, kind: MediaKind) -> bytes:
         deadline = time.monotonic() + self.policy.timeout_s
         for _ in range(self.policy.max_redirects + 1):
-            if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+            if url.scheme not in ("http", "https") or not url.host or url.userinfo or (url.port or 0) > 65_535:
                 raise _Refused(MediaReason.BAD_URL)
             outcome = self._request(url, kind, deadline)
             if isinstance(outcome, bytes):
@@ -193,10 +193,13 @@ def read_local(path: str, root: Path | None, limit: int) -> bytes:
         handle = os.open(found, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, RuntimeError) as error:
         raise _Refused(MediaReason.NOT_FOUND) from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise _Refused(MediaReason.NOT_FOUND)
         if status.st_size > limit:
             raise _Refused(MediaReason.TOO_LARGE)
-        return file.read(limit)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(handle)
