@@ -1,6 +1,7 @@
 """What one worker process holds: built on first use, in the process that runs the tasks."""
 
 from functools import cache, cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -8,14 +9,19 @@ from services.core.addresses import Addresses, resolve_addresses
 from services.core.paths import HomePaths
 from services.core.settings import Settings, get_settings
 from services.db.session import make_engine
-from services.workers.handlers import Handlers
-from services.workers.models import EncoderSet
 from services.workers.runner import Handler
-from services.workers.stores import Stores
+
+if TYPE_CHECKING:
+    from services.workers.models import EncoderSet
+    from services.workers.stores import Stores
 
 
 class WorkerContext:
-    """Engine, encoders and handlers of this process; each is made when a task first needs it."""
+    """Engine, encoders, stores and handlers of this process; each is made when a task first needs it.
+
+    The libraries behind them are heavy (torch, Feast): they are imported in the child process whose task needs them,
+    never in the worker's parent, and not at all where only small tasks run.
+    """
 
     def __init__(self, settings: Settings, addresses: Addresses) -> None:
         self.settings = settings
@@ -26,21 +32,27 @@ class WorkerContext:
     def engine(self) -> Engine:
         return make_engine(self.addresses.sqlalchemy_url, pool_size=6)
 
-    @cached_property
-    def encoders(self) -> EncoderSet:
-        return EncoderSet(self.settings)
-
     @property
     def encoder_names(self) -> list[str]:
         """The configured encoders, text then image."""
         return [self.settings.text_encoder, self.settings.image_encoder]
 
     @cached_property
-    def stores(self) -> Stores:
+    def encoders(self) -> "EncoderSet":
+        from services.workers.models import EncoderSet  # noqa: PLC0415 - torch: see the class
+
+        return EncoderSet(self.settings)
+
+    @cached_property
+    def stores(self) -> "Stores":
+        from services.workers.stores import Stores  # noqa: PLC0415 - Feast: see the class
+
         return Stores(self.addresses, self.paths)
 
     @cached_property
     def handlers(self) -> dict[str, Handler]:
+        from services.workers.handlers import Handlers  # noqa: PLC0415 - torch: see the class
+
         return Handlers(self).by_kind()
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 from sqlalchemy import Engine, text
@@ -28,11 +28,11 @@ from services.workers.due import (
     SPACE_CHECKPOINT,
     catalogue_mark,
 )
-from services.workers.embedding import embed_items
-from services.workers.models import EncoderSet
-from services.workers.reviews import score_reviews
 from services.workers.runner import Handler, Progress
-from services.workers.stores import Stores
+
+if TYPE_CHECKING:
+    from services.workers.models import EncoderSet
+    from services.workers.stores import Stores
 
 SERVED_WINDOW = timedelta(days=30)
 ENGAGEMENT_RETENTION = timedelta(days=90)
@@ -53,10 +53,10 @@ class HandlerContext(Protocol):
     def engine(self) -> Engine: ...
 
     @property
-    def encoders(self) -> EncoderSet: ...
+    def encoders(self) -> "EncoderSet": ...
 
     @property
-    def stores(self) -> Stores: ...
+    def stores(self) -> "Stores": ...
 
 
 class Handlers:
@@ -78,6 +78,8 @@ class Handlers:
 
     def embeddings(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Vectors of new and changed items. `retry`: also of those whose pictures could not be fetched before."""
+        from services.workers.embedding import embed_items  # noqa: PLC0415 - torch, on the queue that needs it
+
         context = self._context
         report = embed_items(context.engine, context.encoders, progress, retry=_flag(parameters, "retry"))
         with transaction(context.engine) as connection:
@@ -87,6 +89,8 @@ class Handlers:
 
     def features(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Review sentiments, the shop's reference statistics, and the items' engagement."""
+        from services.workers.reviews import score_reviews  # noqa: PLC0415 - torch, on the queue that needs it
+
         engine = self._context.engine
         as_of = datetime.now(UTC)
         with transaction(engine) as connection:
@@ -128,6 +132,8 @@ class Handlers:
         return _profiles_result(report)
 
     def _changed_profiles(self, progress: Progress) -> dict[str, Any]:
+        from services.workers.reviews import score_reviews  # noqa: PLC0415 - torch, on the queue that needs it
+
         context = self._context
         score_reviews(context.engine, lambda share: progress(0.2 * share))
         with transaction(context.engine) as connection:

@@ -8,7 +8,7 @@ from services.core.addresses import Addresses
 from services.core.clock import utc_now
 from services.core.paths import HomePaths
 from services.features.materialize import materialize
-from services.features.offline import OfflineReader
+from services.features.offline.reader import OfflineReader
 from services.features.online import OnlineWriter, open_store
 from services.features.snapshot_build import build_snapshot, prune, publish
 from services.features.snapshot_tables import SnapshotTables
