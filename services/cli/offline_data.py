@@ -1,0 +1,153 @@
+"""The data of an offline evaluation: from files in the import formats, or from the running stack's database."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from sqlalchemy import Engine
+
+from services.core import columns
+from services.core.clock import utc_now
+from services.core.errors import ImportFailed
+from services.core.settings import Settings
+from services.db.events import STORED_COLUMNS, read_events
+from services.db.items import read_items
+from services.db.profiles import read_item_vectors
+from services.db.session import transaction
+from services.encoders.content import item_texts
+from services.encoders.text import load_text_encoder
+from services.ingest.event_rules import EventRules
+from services.ingest.importers.base import ROW, ImportOptions, Kind
+from services.ingest.importers.formats import choose_importer
+from services.ingest.importers.source import Source
+from services.ingest.item_rules import ItemRules
+
+FORMAT_ALIASES = {"sequences": "user-sequences"}
+EVENT_COLUMNS = tuple(name for name in STORED_COLUMNS if name not in ("text", "query", "received_at", "txid"))
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """`events` and `items` in canonical columns, items in order of id; `vectors` (items, D) float32 with unit or zero
+    rows, None where there is nothing to encode."""
+
+    source: str
+    events: pa.Table
+    items: pa.Table
+    vectors: NDArray[np.float32] | None
+    space: str
+
+    @property
+    def item_ids(self) -> pa.Array:
+        return self.items[columns.ITEM_ID].combine_chunks()
+
+
+def read_data(
+    events: Path, items: Path | None, settings: Settings, *, format: str, options: ImportOptions, encode: bool
+) -> EvaluationData:
+    """Events and catalogue of files. Rows that an import would reject are left out.
+
+    Without a catalogue the items are those of the events. `encode`: make text vectors (kept under the home's cache).
+    """
+    log = _read(Kind.EVENTS, events, FORMAT_ALIASES.get(format, format), options)
+    catalogue = _items_of(log) if items is None else _read(Kind.ITEMS, items, "auto", ImportOptions())
+    table = catalogue.sort(columns.ITEM_ID).unique(columns.ITEM_ID, keep="last", maintain_order=True)
+    vectors, space = text_vectors(table, settings) if encode and items is not None else (None, "")
+    return EvaluationData(
+        events.name, log.to_arrow(compat_level=pl.CompatLevel.oldest()), _arrow(table), vectors, space
+    )
+
+
+def stored_data(engine: Engine) -> EvaluationData:
+    """Events, catalogue and the fused vectors of a database."""
+    with transaction(engine) as connection:
+        events = read_events(connection, columns=EVENT_COLUMNS, ordered=True)
+        items, stored = read_items(connection), read_item_vectors(connection)
+    if not events.num_rows:
+        raise ImportFailed("The database holds no events: import some, or name files with --events and --items")
+    rows = pc.fill_null(pc.index_in(stored[columns.ITEM_ID], value_set=items[columns.ITEM_ID]), -1).to_numpy()
+    matrix = np.array([np.frombuffer(vector, "<f4") for vector in stored["vector"].to_pylist()])
+    if not len(matrix):
+        return EvaluationData("the running stack", events, items, None, "")
+    vectors = np.zeros((items.num_rows, matrix.shape[1]), np.float32)
+    vectors[rows[rows >= 0]] = matrix[rows >= 0]
+    return EvaluationData("the running stack", events, items, vectors, stored["space"][0].as_py())
+
+
+def text_vectors(items: pl.DataFrame, settings: Settings) -> tuple[NDArray[np.float32], str]:
+    """(vectors, space) of the items' texts under the configured encoder, from the cache where they were made before."""
+    encoder = load_text_encoder(settings.text_encoder, settings.device)
+    texts = _texts(items)
+    digest = hashlib.blake2b(encoder.version.encode(), digest_size=16)
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    cached = settings.home / "cache" / f"text-{digest.hexdigest()}.npy"
+    if cached.is_file():
+        return np.load(cached), encoder.version
+    vectors = encoder.encode(texts)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    temporary = cached.with_suffix(".tmp.npy")
+    np.save(temporary, vectors)
+    temporary.rename(cached)
+    return vectors, encoder.version
+
+
+def _texts(items: pl.DataFrame) -> list[str]:
+    columns_of_text = (items[name].to_list() for name in ("title", "brand", "categories", "description"))
+    return item_texts(*columns_of_text, [orjson.loads(text or "{}") for text in items["attributes"].to_list()])
+
+
+def _read(kind: Kind, path: Path, format: str, options: ImportOptions) -> pl.DataFrame:
+    source = Source(path)
+    importer = choose_importer(source, kind, format)
+    scale = options.rating_scale or importer.rating_scale
+    rules = (
+        EventRules(importer.format, utc_now(), scale, importer.identity, options.zone)
+        if kind is Kind.EVENTS
+        else ItemRules(options.list_separator, options.zone)
+    )
+    parts = [rules.apply(chunk.frame).frame.drop(ROW) for chunk in importer.read(source, options)]
+    rows = pl.concat(parts) if parts else pl.DataFrame()
+    if rows.is_empty():
+        raise ImportFailed(
+            f"{path}: no row is good: try `portrait import {kind} {path}` to see what is wrong with them"
+        )
+    return rows
+
+
+def _items_of(events: pl.DataFrame) -> pl.DataFrame:
+    """A bare catalogue of the events' items: no titles, so nothing to encode."""
+    ids = events.select(pl.col(columns.ITEM_ID).drop_nulls().unique().sort())
+    return ids.with_columns(
+        title=pl.col(columns.ITEM_ID),
+        description=pl.lit(None, pl.String),
+        brand=pl.lit(None, pl.String),
+        categories=pl.lit([], dtype=pl.List(pl.String)),
+        price=pl.lit(None, pl.Float64),
+        currency=pl.lit(None, pl.String),
+        attributes=pl.lit("{}"),
+        available=pl.lit(True),
+        published_at=pl.lit(None, pl.Datetime("us", "UTC")),
+    )
+
+
+def _arrow(items: pl.DataFrame) -> pa.Table:
+    """The catalogue as the database would return it: lists, flags and attributes are never null."""
+    filled = items.with_columns(
+        pl.col("categories").fill_null([]), pl.col("attributes").fill_null("{}"), pl.col("available").fill_null(True)
+    )
+    table = filled.to_arrow(compat_level=pl.CompatLevel.oldest())
+    plain = [pa.field(f.name, _plain(f.type)) for f in table.schema]
+    return table.cast(pa.schema(plain)).combine_chunks()
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(kind):
+        return pa.string()
+    return pa.list_(pa.string()) if pa.types.is_large_list(kind) else kind
