@@ -17,8 +17,8 @@ KEY_VERSION = 3
 """Feast's serialisation of entity keys; the same number stands in feature_store.yaml."""
 
 
-def repo_config(addresses: Addresses) -> RepoConfig:
-    """What feature_store.yaml says, with these servers."""
+def repo_config(addresses: Addresses, *, create_registry: bool = False) -> RepoConfig:
+    """What feature_store.yaml says, with these servers. `create_registry` makes the registry's tables if need be."""
     return RepoConfig(
         project=names.PROJECT,
         provider="local",
@@ -26,7 +26,7 @@ def repo_config(addresses: Addresses) -> RepoConfig:
         registry=SqlRegistryConfig(
             path=registry_url(addresses),
             cache_ttl_seconds=0,  # never expires by itself: an expiry would stall a request
-            schema_mode="verify",
+            schema_mode="auto" if create_registry else "verify",
             sqlalchemy_config_kwargs={"pool_pre_ping": True, "pool_size": 1},
         ),
         online_store=PortraitOnlineStoreConfig(url=SecretStr(redis_client_url(addresses))),

@@ -1,0 +1,316 @@
+"""The item snapshot: what it answers, that equal input gives equal files, and that damage is noticed."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from feature_repo.names import ENGAGEMENT_FEATURES
+from services.core.errors import CorruptArtefact, InvalidInput
+from services.features import item_ids
+from services.features.snapshot import ItemSnapshot, current_snapshot
+from services.features.snapshot_build import build_snapshot, prune, publish
+from services.features.snapshot_files import MANIFEST
+from services.features.snapshot_tables import SnapshotTables
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+MOMENT = pa.timestamp("us", tz="UTC")
+TEXTS = pa.list_(pa.string())
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 10, number, tzinfo=UTC)
+
+
+def engagement(**by_item: dict[str, float]) -> pa.Table:
+    rows = [{"item_id": item, **values} for item, values in by_item.items()]
+    schema = pa.schema([("item_id", pa.string()), *((name, pa.float32()) for name in ENGAGEMENT_FEATURES)])
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def vectors(space: str = "s", **by_item: list[float]) -> pa.Table:
+    return pa.table(
+        {
+            "item_id": pa.array(list(by_item), pa.string()),
+            "space": pa.array([space] * len(by_item), pa.string()),
+            "vector": pa.array([np.array(v, "<f4").tobytes() for v in by_item.values()], pa.binary()),
+        }
+    )
+
+
+def pairs(*rows: tuple[str, str, float]) -> pa.Table:
+    names = ("item_id", "neighbour_id", "score")
+    schema = pa.schema([("item_id", pa.string()), ("neighbour_id", pa.string()), ("score", pa.float32())])
+    return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], schema=schema)
+
+
+def catalogue() -> pa.Table:
+    """Four items, given out of order; `d` cannot be bought."""
+    return pa.table(
+        {
+            "item_id": ["c", "a", "d", "b"],
+            "title": ["Crème", "Apple", "Drum", "Brush"],
+            "brand": ["Zed", "Acme", None, "Acme"],
+            "categories": pa.array([["Care", "Skin"], ["Food"], [], ["Care", "Hair", "Care"]], TEXTS),
+            "price": pa.array([3.0, None, 1.0, 2.5]),
+            "currency": ["EUR", "EUR", None, "USD"],
+            "attributes": ['{"colour": ["red", "blue"], "vegan": true}', "{}", "{}", '{"size": 3.0, "colour": "red"}'],
+            "available": [True, True, False, True],
+            "published_at": pa.array([day(3), None, day(9), day(5)], MOMENT),
+            "created_at": pa.array([day(1), day(20), day(1), day(1)], MOMENT),
+        }
+    )
+
+
+def tables(**changes: pa.Table) -> SnapshotTables:
+    parts = {
+        "items": catalogue(),
+        "engagement": engagement(
+            a={"popularity": 0.2, "trend": 3.0},
+            b={"popularity": 0.9, "trend": 0.5},
+            d={"popularity": 1.0, "trend": 9.0},
+            gone={"popularity": 1.0, "trend": 1.0},
+        ),
+        "vectors": vectors(a=[2, 0], b=[0, 5], d=[1, 0], c=[0, 0]),
+        "co_engagement": pairs(("a", "b", 0.5), ("a", "c", 0.75), ("a", "a", 1.0), ("b", "a", 0.25), ("b", "gone", 1)),
+    }
+    return SnapshotTables(**{**parts, **changes})
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> ItemSnapshot:
+    return ItemSnapshot.open(publish(tmp_path, build_snapshot(tables(), tmp_path, now=NOW)))
+
+
+def test_items_are_found_by_id_and_read_back(opened: ItemSnapshot) -> None:
+    assert list(opened.item_ids) == ["a", "b", "c", "d"]
+    assert opened.titles[2] == "Crème"
+    assert opened.titles[-1] == "Drum"
+    assert opened.titles[1:3] == ["Brush", "Crème"]
+    assert opened.index_of("c") == 2
+    assert opened.index_of("unknown") == -1
+    assert opened.indices(["d", "unknown", "a"]).tolist() == [3, -1, 0]
+    assert (opened.count, opened.dimension, opened.space, opened.currency) == (4, 2, "s", "EUR")
+    np.testing.assert_array_equal(opened.price, np.array([np.nan, 2.5, 3.0, 1.0], np.float32))
+    assert opened.available.tolist() == [True, True, True, False]
+
+
+def test_large_catalogues_find_ids_without_a_dictionary(
+    tmp_path: Path, opened: ItemSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_ids, "DICTIONARY_LIMIT", 0)
+    again = ItemSnapshot.open(opened.folder)
+    assert again.indices(["d", "unknown", "a", ""]).tolist() == [3, -1, 0, -1]
+    assert again.index_of("b") == 1
+
+
+def test_ids_that_share_a_digest_are_told_apart() -> None:
+    class Ids(list):
+        pass
+
+    digest = item_ids.digests(["x"])
+    same = np.array([digest[0], digest[0]])
+    index = item_ids.ItemIdIndex(Ids(["other", "x"]), same, np.array([0, 1], np.int32))
+    index._dictionary = None
+    assert index.indices(["x"]).tolist() == [1]
+
+
+def test_vectors_are_normalised_and_empty_ones_are_marked(opened: ItemSnapshot) -> None:
+    np.testing.assert_allclose(opened.vectors, [[1, 0], [0, 1], [0, 0], [1, 0]])
+    assert opened.has_vector.tolist() == [True, True, False, True]
+
+
+def test_labels_have_codes_and_rows_list_them(opened: ItemSnapshot) -> None:
+    assert list(opened.brand_names) == ["Acme", "Zed"]
+    assert opened.brand.tolist() == [0, 0, 1, -1]
+    assert opened.categories_of(1) == ["Care", "Hair"]
+    assert opened.categories_of(3) == []
+    assert opened.category_index["Skin"] == list(opened.category_names).index("Skin")
+    care, hair = opened.category_index["Care"], opened.category_index["Hair"]
+    assert opened.categories_padded[1].tolist() == [hair, care, -1, -1, -1, -1, -1, -1]
+    start, end = opened.attribute_indptr[2:4]
+    names = opened.attribute_names.take(opened.attribute_codes[start:end])
+    assert names == ["colour=red", "colour=blue", "vegan=true"]
+    assert "size=3" in opened.attribute_index
+
+
+def test_engagement_follows_its_item_and_is_nan_where_unknown(opened: ItemSnapshot) -> None:
+    np.testing.assert_array_equal(opened.engagement_column("popularity"), np.array([0.2, 0.9, np.nan, 1.0], np.float32))
+    assert np.isnan(opened.engagement_column("click_rate")).all()
+
+
+def test_neighbours_are_ranked_and_never_the_item_itself_or_a_gone_one(opened: ItemSnapshot) -> None:
+    assert opened.neighbours.tolist() == [[2, 1], [0, -1], [-1, -1], [-1, -1]]
+    np.testing.assert_allclose(opened.neighbour_scores, [[0.75, 0.5], [0.25, 0], [0, 0], [0, 0]])
+
+
+def test_lists_hold_available_items_best_first(opened: ItemSnapshot) -> None:
+    assert opened.popular.tolist() == [1, 0, 2]
+    assert opened.trending.tolist() == [0]
+    assert opened.newest.tolist() == [0, 1, 2]  # a has no published_at: it came on the 20th
+    assert opened.popular_in_category(opened.category_index["Care"]).tolist() == [1, 2]
+    assert opened.popular_in_category(opened.category_index["Food"]).tolist() == [0]
+
+
+def test_an_item_that_came_after_the_first_load_counts_as_published_then(opened: ItemSnapshot) -> None:
+    assert opened.published_at.tolist() == [day(n).timestamp() for n in (20, 5, 3, 9)]
+
+
+def test_items_of_the_first_load_have_no_age(tmp_path: Path) -> None:
+    items = catalogue().set_column(9, "created_at", pa.array([day(1)] * 4, MOMENT))
+    version = build_snapshot(tables(items=items), tmp_path, now=NOW)
+    assert np.isnan(ItemSnapshot.open(tmp_path / version).published_at[0])
+
+
+def test_nearest_finds_available_items_and_pads(opened: ItemSnapshot) -> None:
+    indices, cosine = opened.nearest(np.array([[1, 0], [0.6, 0.8]], np.float32), 3)
+    assert indices.tolist() == [[0, 1, -1], [1, 0, -1]]
+    np.testing.assert_allclose(cosine, [[1, 0, 0], [0.8, 0.6, 0]], atol=1e-6)
+    indices, _ = opened.nearest_among(np.array([[1, 0]], np.float32), 2, np.array([1, 2, 3], np.int32))
+    assert indices.tolist() == [[3, 1]]
+
+
+def test_a_catalogue_without_items_vectors_or_events_gives_an_empty_snapshot(tmp_path: Path) -> None:
+    empty = tables(items=catalogue().slice(0, 0), engagement=engagement(), vectors=vectors(), co_engagement=pairs())
+    snapshot = ItemSnapshot.open(publish(tmp_path, build_snapshot(empty, tmp_path, now=NOW)))
+    snapshot.warm()
+    assert (snapshot.count, snapshot.popular.size, snapshot.newest.size) == (0, 0, 0)
+    assert snapshot.index_of("a") == -1
+
+
+def test_items_without_vectors_are_served_all_the_same(tmp_path: Path) -> None:
+    snapshot = ItemSnapshot.open(tmp_path / build_snapshot(tables(vectors=vectors()), tmp_path, now=NOW))
+    assert (snapshot.dimension, snapshot.space) == (0, "")
+    assert not snapshot.has_vector.any()
+    indices, _ = snapshot.nearest(np.zeros((1, 0), np.float32), 2)
+    assert indices.tolist() == [[-1, -1]]
+
+
+def test_the_most_common_space_is_taken(tmp_path: Path) -> None:
+    mixed = pa.concat_tables([vectors("new", a=[1, 0, 0]), vectors("old", b=[1, 0], c=[0, 1])])
+    snapshot = ItemSnapshot.open(tmp_path / build_snapshot(tables(vectors=mixed), tmp_path, now=NOW))
+    assert (snapshot.space, snapshot.dimension) == ("old", 2)
+    assert snapshot.has_vector.tolist() == [False, True, True, False]
+
+
+def test_vectors_of_one_space_and_different_lengths_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    broken = pa.concat_tables([vectors(a=[1, 0, 0]), vectors(b=[1, 0])])
+    with pytest.raises(InvalidInput, match="differ in length"):
+        build_snapshot(tables(vectors=broken), tmp_path, now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_tables_in_any_order_give_the_same_files(tmp_path: Path) -> None:
+    def shuffled(table: pa.Table) -> pa.Table:
+        return table.take(list(reversed(range(table.num_rows))))
+
+    given = tables()
+    other = SnapshotTables(*(shuffled(t) for t in (given.items, given.engagement, given.vectors, given.co_engagement)))
+    for name, built in (("one", given), ("two", other)):
+        build_snapshot(built, tmp_path / name, now=NOW)
+    one, two = (next((tmp_path / name).iterdir()) for name in ("one", "two"))
+    assert one.name == two.name
+    assert (one / MANIFEST).read_bytes() == (two / MANIFEST).read_bytes()
+
+
+def test_a_quantised_index_finds_the_nearest_and_is_the_same_every_time(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    centres = generator.normal(size=(40, 32))
+    points = centres[generator.integers(0, 40, 3_000)] + 0.3 * generator.normal(size=(3_000, 32))
+    ids = [f"i{n:05d}" for n in range(3_000)]
+    many = tables(
+        items=pa.table(
+            {
+                "item_id": ids,
+                "title": ids,
+                "brand": pa.nulls(3_000, pa.string()),
+                "categories": pa.array([[]] * 3_000, TEXTS),
+                "price": pa.nulls(3_000, pa.float64()),
+                "currency": pa.nulls(3_000, pa.string()),
+                "attributes": ["{}"] * 3_000,
+                "available": [True] * 3_000,
+                "published_at": pa.nulls(3_000, MOMENT),
+            }
+        ),
+        vectors=vectors(**dict(zip(ids, points.astype("<f4"), strict=True))),
+    )
+    built = [build_snapshot(many, tmp_path / name, now=NOW) for name in ("one", "two")]
+    first, second = (ItemSnapshot.open(tmp_path / n / v) for n, v in zip(("one", "two"), built, strict=True))
+    first.verify()
+    assert (first.folder / MANIFEST).read_bytes() == (second.folder / MANIFEST).read_bytes()
+    queries = first.vectors[:20]
+    found, cosine = first.nearest(queries, 50)
+    exact, _ = first.nearest_among(queries, 50, np.arange(3_000, dtype=np.int32))
+    overlap = np.mean([len(np.intersect1d(f, e)) / 50 for f, e in zip(found, exact, strict=True)])
+    assert overlap > 0.9
+    assert found[:, 0].tolist() == list(range(20))
+    np.testing.assert_allclose(cosine[:, 0], 1, atol=2e-3)
+
+
+def test_unchanged_tables_build_nothing_new(tmp_path: Path) -> None:
+    first = build_snapshot(tables(), tmp_path, now=NOW)
+    publish(tmp_path, first)
+    assert build_snapshot(tables(), tmp_path, now=datetime(2026, 12, 1, tzinfo=UTC)) == first
+    changed = tables(engagement=engagement(a={"popularity": 0.3}))
+    assert build_snapshot(changed, tmp_path, now=NOW) != first
+
+
+def test_publishing_swaps_the_pointer_and_open_snapshots_stay_readable(tmp_path: Path) -> None:
+    assert current_snapshot(tmp_path) is None
+    before = ItemSnapshot.open(publish(tmp_path, build_snapshot(tables(), tmp_path, now=NOW)))
+    later = build_snapshot(tables(co_engagement=pairs()), tmp_path, now=datetime(2026, 11, 2, tzinfo=UTC))
+    assert current_snapshot(tmp_path) == before.folder
+    publish(tmp_path, later)
+    assert current_snapshot(tmp_path) == tmp_path / later
+    assert before.titles[0] == "Apple"
+    assert ItemSnapshot.open(tmp_path / later).neighbours.shape == (4, 0)
+
+
+def test_an_unknown_version_is_not_published(tmp_path: Path) -> None:
+    with pytest.raises(CorruptArtefact, match="no item snapshot"):
+        publish(tmp_path, "20260101T000000-abc")
+    assert current_snapshot(tmp_path) is None
+
+
+def test_a_file_that_was_cut_short_is_noticed_on_opening(opened: ItemSnapshot) -> None:
+    path = opened.folder / "vectors.npy"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(CorruptArtefact, match=r"vectors\.npy is missing or cut short"):
+        ItemSnapshot.open(opened.folder)
+
+
+def test_a_changed_byte_is_noticed_by_verify(opened: ItemSnapshot) -> None:
+    path = opened.folder / "titles.bytes.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+    ItemSnapshot.open(opened.folder)
+    with pytest.raises(CorruptArtefact, match=r"titles\.bytes\.npy is damaged"):
+        opened.verify()
+
+
+def test_a_snapshot_of_another_format_is_refused(opened: ItemSnapshot) -> None:
+    path = opened.folder / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    with pytest.raises(CorruptArtefact, match="format 99"):
+        ItemSnapshot.open(opened.folder)
+
+
+def test_pruning_keeps_the_current_the_newest_and_the_recent(tmp_path: Path) -> None:
+    versions = []
+    for number in range(6):
+        built = tables(engagement=engagement(a={"popularity": number / 10}))
+        version = build_snapshot(built, tmp_path, now=datetime(2026, 11, 1 + number, tzinfo=UTC))
+        publish(tmp_path, version)
+        os.utime(tmp_path / version, (1_000.0 * number, 1_000.0 * number))
+        versions.append(version)
+    (tmp_path / "current").write_text(versions[0])
+    assert sorted(prune(tmp_path, keep=2, now=4_500.0)) == versions[1:4]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([versions[0], *versions[4:], "current"])
+    assert prune(tmp_path, keep=0, now=4_500.0) == []  # 4 was published 500 s ago
+    assert prune(tmp_path, keep=0, now=4_950.0) == [versions[4]]
