@@ -19,6 +19,7 @@ from services.ingest.rules.ratings import RatingScale
 
 JSON = msgspec.json.Decoder(dict[str, Any])
 PYTHON_LITERAL = re.compile(r"^\s*\{\s*'")
+REVIEW_WORDS = ("reviewerID", '"rating":')
 IMAGE_KEYS = ("hi_res", "large", "thumb")
 DETAILS = 24
 """How many of a product's details (2023) become attributes."""
@@ -36,7 +37,7 @@ class AmazonMetadata:
     def recognises(self, head: Head) -> bool:
         line = head.lines[0]
         named = "asin'" in line or 'asin"' in line
-        return line.lstrip().startswith("{") and named and not any(word in line for word in ("reviewerID", '"user_id"'))
+        return line.lstrip().startswith("{") and named and not any(word in line for word in REVIEW_WORDS)
 
     def read(self, source: Source, options: ImportOptions) -> Iterator[Chunk]:
         for block in read_blocks(source):

@@ -60,7 +60,9 @@ class MovieLensMovies:
                 "item_id",
                 "title",
                 categories=pl.col("genres").str.split("|").list.set_difference(pl.lit([NO_GENRE])),
-                attributes=pl.when(year.is_not_null()).then(pl.format('{"year":{}}', year)).otherwise(pl.lit("{}")),
+                attributes=pl.when(year.is_not_null())
+                .then(pl.concat_str(pl.lit('{"year":'), year, pl.lit("}")))
+                .otherwise(pl.lit("{}")),
             )
             yield Chunk(frame, chunk.rows, chunk.unreadable)
 
