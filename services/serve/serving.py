@@ -46,7 +46,7 @@ class SnapshotWatcher:
     @property
     def usable(self) -> bool:
         """Whether recommendations can be answered: a snapshot is open, or the shop has none yet."""
-        return self.serving is not None or self.failure is None
+        return self.serving is not None or (self.failure is None and current_snapshot(self._snapshots) is None)
 
     def refresh(self) -> None:
         """Swap to the current snapshot if it is another one. One that cannot be opened leaves the old one in place."""
