@@ -47,6 +47,16 @@ class EvaluationData:
     def item_ids(self) -> pa.Array:
         return self.items[columns.ITEM_ID].combine_chunks()
 
+    def vector_table(self) -> pa.Table:
+        """The vectors as table `item_vectors` holds them: `item_id`, `space`, `vector`; none for zero rows."""
+        matrix = np.zeros((self.items.num_rows, 0), np.float32) if self.vectors is None else self.vectors
+        known = np.flatnonzero(np.any(matrix != 0, axis=1))
+        data = pa.array([row.tobytes() for row in matrix[known].astype("<f4")], pa.binary())
+        ids = self.item_ids.take(pa.array(known))
+        return pa.table(
+            {columns.ITEM_ID: ids, "space": pa.array([self.space] * len(known), pa.string()), "vector": data}
+        )
+
 
 def read_data(
     events: Path, items: Path | None, settings: Settings, *, format: str, options: ImportOptions, encode: bool

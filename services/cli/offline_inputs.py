@@ -1,5 +1,6 @@
 """What the workers would have made of some events, made in memory: the inputs of an offline evaluation."""
 
+import tempfile
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from services.core import columns
 from services.features.portrait import Portrait
@@ -36,15 +36,6 @@ _TYPES = {
 }
 
 
-def vector_table(item_ids: pa.Array, vectors: NDArray[np.float32], space: str) -> pa.Table:
-    """Fused vectors as table `item_vectors` holds them; items whose row is zero have none."""
-    known = np.flatnonzero(np.any(vectors != 0, axis=1))
-    data = pa.array([row.tobytes() for row in vectors[known].astype("<f4")], pa.binary())
-    return pa.table(
-        {columns.ITEM_ID: item_ids.take(pa.array(known)), "space": pa.array([space] * len(known)), "vector": data}
-    )
-
-
 def newest_time(events: pa.Table) -> datetime:
     """Time of the newest event."""
     return pc.max(events[columns.TIMESTAMP]).as_py().astimezone(UTC)
@@ -53,6 +44,21 @@ def newest_time(events: pa.Table) -> datetime:
 def offline_reference(events: pa.Table, items: pa.Table) -> ReferenceStatistics:
     """The reference statistics these events would give."""
     return fit_reference(_complete(events), items, as_of=newest_time(events))
+
+
+def offline_serving(
+    known: pa.Table, history: pa.Table, items: pa.Table, vectors: pa.Table
+) -> tuple[ItemSnapshot, dict[str, Portrait], float]:
+    """What the gateway would hold at the end of `history`: snapshot, portraits by user id, and that time.
+
+    Statistics of the shop and of items come from `known`, the events that models may learn from.
+    """
+    as_of = newest_time(history)
+    reference = offline_reference(known, items)
+    with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
+        snapshot = offline_snapshot(known, items, vectors, reference, Path(folder), as_of)
+        snapshot.warm()  # maps what it needs: the files may go
+    return snapshot, offline_portraits(history, items, vectors, reference, as_of), as_of.timestamp()
 
 
 def offline_snapshot(

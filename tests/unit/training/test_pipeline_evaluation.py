@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from services.cli import evaluate
 from services.cli.offline_data import EvaluationData
+from services.cli.offline_inputs import offline_serving
 from services.core.errors import InvalidInput
 from services.core.settings import get_settings
 from training.event_log import make_event_log
-from training.splits import leave_one_out
+from training.pipeline import PipelineInputs, PipelineRecommender
+from training.splits import Split, leave_one_out
 
 LAMPS, CHAIRS = ["lamp-1", "lamp-2", "lamp-3", "lamp-4"], ["chair-1", "chair-2", "chair-3", "chair-4"]
 USERS = 24
@@ -108,11 +110,15 @@ def shop() -> EvaluationData:
     return EvaluationData("shop", events, items, unit, "by-hand")
 
 
+def serving(data: EvaluationData, split: Split) -> PipelineInputs:
+    made = offline_serving(split.fit_events(), split.history_events(), data.items, data.vector_table())
+    return PipelineInputs(*made)
+
+
 def test_the_pipeline_recommends_to_each_user_what_fits_the_taste() -> None:
     data = shop()
     split = leave_one_out(make_event_log(data.events, data.item_ids)).test
-    (factory,) = evaluate.recommenders(data, ["pipeline"])
-    recommender = factory(0)
+    recommender = PipelineRecommender(lambda split: serving(data, split))
     recommender.fit(split)
     ranked = recommender.recommend(split.users, 2)
     names = np.array(data.item_ids.to_pylist())[ranked]
@@ -125,7 +131,7 @@ def test_the_pipeline_recommends_to_each_user_what_fits_the_taste() -> None:
 def test_inputs_of_the_pipeline_hold_no_target() -> None:
     data = shop()
     split = leave_one_out(make_event_log(data.events, data.item_ids)).test
-    inputs = evaluate.pipeline_inputs(data, split)
+    inputs = serving(data, split)
     owned = {user: set(portrait.bought) for user, portrait in inputs.portraits.items()}
     targets = {line.split()[0]: line.split()[-1] for line in sequences()}
     assert owned.keys() == targets.keys()

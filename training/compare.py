@@ -1,0 +1,128 @@
+"""Compares models on one shop's data: the work behind `portrait evaluate`.
+
+What the workers make of events (item-to-item pairs, portraits, snapshots) is handed in as `Builders`: it is computed by
+`services.profiles`, which training does not know.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from services.core.errors import InvalidInput
+from services.features.portrait import Portrait
+from services.features.snapshot import ItemSnapshot
+from training import baselines
+from training.baselines import PairBuilder
+from training.evaluation import ModelResult, evaluate_all
+from training.event_log import make_event_log
+from training.pipeline import PipelineInputs, PipelineRecommender
+from training.recommender import Recommender
+from training.report import document, markdown
+from training.splits import LEAVE_ONE_OUT, TIME, Split, by_time, leave_one_out
+
+MODELS = ("popularity", "item-knn", "co-engagement", "last-item-content", "weighted-profile", "pipeline")
+CONTENT_MODELS = frozenset({"last-item-content", "weighted-profile"})
+SPLITS = (LEAVE_ONE_OUT, TIME)
+PARTS = ("test", "unrefitted", "validation")
+
+ServingBuilder = Callable[[pa.Table, pa.Table], tuple[ItemSnapshot, Mapping[str, Portrait], float]]
+"""(events to learn from, events known at the request) → item snapshot, portraits by user id, time of the requests."""
+
+
+@dataclass(frozen=True)
+class ShopData:
+    """`events` in canonical columns; `vectors` (items, D) float32 in the order of `item_ids`, unit or zero rows, None
+    where there is nothing to encode."""
+
+    source: str
+    events: pa.Table
+    item_ids: pa.Array
+    vectors: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Builders:
+    """What the workers would make of events."""
+
+    pairs: PairBuilder
+    serving: ServingBuilder
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results, with the machine-readable document and the Markdown tables."""
+
+    results: list[ModelResult]
+    document: dict[str, Any]
+    markdown: str
+
+
+def wanted_models(names: str) -> list[str]:
+    """The models of a comma-separated list; all when it is empty.
+
+    Raises:
+        InvalidInput: there is no such model.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(MODELS)
+    unknown = [name for name in wanted if name not in MODELS]
+    if unknown:
+        raise InvalidInput(f"There is no model {unknown[0]!r}: --models takes {', '.join(MODELS)}")
+    return wanted
+
+
+def compare(
+    data: ShopData,
+    builders: Builders,
+    *,
+    models: str = "",
+    split: str = LEAVE_ONE_OUT,
+    part: str = "test",
+    seeds: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Fit and measure the models named; all that the data allow when none is.
+
+    Raises:
+        InvalidInput: a model, split or part that does not exist, or that these data cannot answer.
+    """
+    names = wanted_models(models)
+    if data.vectors is None and not models:
+        names = [name for name in names if name not in CONTENT_MODELS]
+    chosen = make_split(data, split, part)
+    factories = [recommender(name, data, builders) for name in names]
+    results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, progress=progress)
+    return Comparison(results, document(chosen, results, data.source), markdown(chosen, results, data.source))
+
+
+def make_split(data: ShopData, name: str, part: str) -> Split:
+    """A part of a split of the data. Settings are chosen on `validation`; `test` learns from all but its targets."""
+    if name not in SPLITS:
+        raise InvalidInput(f"--split {name}: it is one of {', '.join(SPLITS)}")
+    if part not in PARTS:
+        raise InvalidInput(f"--part {part}: it is one of {', '.join(PARTS)}")
+    log = make_event_log(data.events, data.item_ids)
+    pair = leave_one_out(log) if name == LEAVE_ONE_OUT else by_time(log)
+    return {"test": pair.test, "unrefitted": pair.test_unrefitted, "validation": pair.validation}[part]
+
+
+def recommender(name: str, data: ShopData, builders: Builders) -> Callable[[int], Recommender]:
+    """A factory (of a seed) for one of `MODELS`."""
+    if name in CONTENT_MODELS and data.vectors is None:
+        raise InvalidInput(f"{name} needs item texts: name a catalogue with --items, or leave it out of --models")
+    vectors = data.vectors
+
+    def inputs(split: Split) -> PipelineInputs:
+        return PipelineInputs(*builders.serving(split.fit_events(), split.history_events()))
+
+    return {
+        "popularity": lambda seed: baselines.Popularity(),
+        "item-knn": lambda seed: baselines.ItemNeighbours(),
+        "co-engagement": lambda seed: baselines.CoEngagementRecommender(builders.pairs),
+        "last-item-content": lambda seed: baselines.last_item_content(vectors),
+        "weighted-profile": lambda seed: baselines.weighted_profile(vectors),
+        "pipeline": lambda seed: PipelineRecommender(inputs),
+    }[name]
