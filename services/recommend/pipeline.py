@@ -18,7 +18,7 @@ from services.recommend.ranker import Ranker
 from services.recommend.reasons import Evidence, Reasons
 from services.recommend.request import ItemFilter, RankRequest, RecentEvent, RecommendationRequest
 from services.recommend.rerank import Group, best_first, select
-from services.recommend.result import Ranking, Recommendation, SimilarItems
+from services.recommend.result import Ranking, Recommendation, SimilarItems, rounded
 from services.recommend.retrieval import retrieve
 from services.recommend.similar import similar_items
 from services.recommend.sources import CandidateSource, default_sources
@@ -69,7 +69,7 @@ class RecommendationPipeline:
             stages.lap("reasons")
         return Recommendation(
             item_ids=self._ids(items),
-            scores=scores[explored.positions].tolist(),
+            scores=rounded(scores[explored.positions]),
             sources=[self._source_names[mask] for mask in sources.tolist()],
             propensities=explored.propensities.tolist(),
             reasons=reasons,
@@ -96,7 +96,7 @@ class RecommendationPipeline:
             order = best_first(values, known.size)
             stages.lap("ranking")
             ordered = [asked[i] for i in known[order].tolist()]
-            scores = values[order].tolist()
+            scores = rounded(values[order])
             if request.explain:
                 items = indices[known[order]]
                 reasons = self._reasons(user, items, features[order], np.zeros(items.size, np.uint16), now)

@@ -44,6 +44,8 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         "RAY_SERVE_LOG_TO_STDERR": "0",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        # Ray runs workers at niceness 15; a gateway is what its machine is for.
+        "RAY_worker_niceness": "0",
         # Privacy: nothing is reported, nothing listens beyond the address that was asked for.
         "RAY_USAGE_STATS_ENABLED": "0",
         # The name says Windows and macOS; what it does is keep this node's address, and so every listener, on loopback.

@@ -11,6 +11,7 @@ from services.core.logging import get_logger
 from services.core.settings import Settings
 from services.serve.deployment import Gateway
 from services.serve.environment import LOOPBACK, RayFolders
+from services.serve.signals import stop_on_signals
 
 APPLICATION = "portrait"
 OBJECT_STORE_BYTES = 80 << 20
@@ -32,6 +33,7 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
         _temp_dir=str(folders.session),
         _node_ip_address=LOOPBACK,
     )
+    stop_on_signals(stop)
     try:
         serve.start(http_options=HTTPOptions(host=settings.bind, port=settings.port), proxy_location="HeadOnly")
         serve.run(

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import sys
 import threading
@@ -13,6 +12,7 @@ from services.core.logging import configure_logging, get_logger
 from services.core.settings import get_settings
 from services.serve.environment import LOOPBACK, HelperPorts, RayFolders, ray_environment
 from services.serve.haproxy import write_launcher
+from services.serve.signals import stop_on_signals
 
 
 def main() -> int:
@@ -29,8 +29,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     os.environ.update(ray_environment(settings.home, write_launcher(folders.haproxy), _helper_ports()))
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
 
     from services.serve.launch import run_until  # noqa: PLC0415 - Ray reads its environment when it is imported
 

@@ -6,7 +6,6 @@ from uuid import uuid4
 import msgspec
 from fastapi import FastAPI, Request, Response
 
-from services.core.metrics import ServingMetrics
 from services.db.impressions import ServedList
 from services.recommend.ranker import Ranker
 from services.recommend.request import RankRequest, RecommendationRequest
@@ -60,7 +59,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         response = json_response(answer)
         stages["encode"] = time.perf_counter() - encoding
         response.headers.update(server_timing(stages))
-        observe(state.metrics, stages)
+        state.metrics.observe_stages(stages)
         state.metrics.candidates.observe(found.candidates)
         return response
 
@@ -84,7 +83,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
             items = [{"item_id": i, "rank": n, "score": s, "known": k} for n, (i, s, k) in enumerate(rows, 1)]
             for item, reasons in zip(items, ranking.reasons or [], strict=False):
                 item["reasons"] = reasons or []
-        observe(state.metrics, stages)
+        state.metrics.observe_stages(stages)
         answer = {
             "items": items,
             "model": model,
@@ -117,12 +116,6 @@ def profile_age_ms(reading: Reading, now: float) -> int | None:
     """Milliseconds since the newest event in the portrait; None without one."""
     newest = reading.portrait.newest_event
     return None if newest is None else max(0, round((now - newest) * 1000))
-
-
-def observe(metrics: ServingMetrics, stages: dict[str, float]) -> None:
-    """Count the stages' times."""
-    for stage, seconds in stages.items():
-        metrics.stages.labels(stage).observe(seconds)
 
 
 def _items(found: Recommendation) -> list[dict[str, object]]:
