@@ -98,7 +98,8 @@ def copy_batches(
     """The rows of `query` in record batches of about `block_bytes`, at least one (empty) batch.
 
     `parameters` are psycopg's, quoted on the client because COPY takes none. JSON, uuid and pgvector come as text.
-    The connection is busy until the iterator is exhausted or closed.
+    The connection is busy until the iterator is exhausted. Closing it early cancels the query, which ends the
+    transaction: roll back before going on.
     """
     inner = _bound(connection, query, parameters)
     names, types = _describe(connection, inner)
