@@ -1,15 +1,10 @@
 """The gateway as an ASGI application: FastAPI's router, our problem documents, our edge."""
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from services.core.errors import PortraitError
-from services.serve import openapi
+from services.serve import openapi, problems
 from services.serve.edge import Edge
-from services.serve.problems import http_exception_response, problem_response
 from services.serve.routes import events, items, jobs, operations, recommendations, users
 from services.serve.state import State
 
@@ -28,12 +23,6 @@ def build_app(state: State) -> ASGIApp:
     describe = openapi.Describer()
     for resource in (recommendations, events, items, users, jobs, operations):
         resource.register(app, state, describe)
-    app.add_exception_handler(PortraitError, _expected)
-    app.add_exception_handler(HTTPException, http_exception_response)
+    problems.install(app)
     openapi.install(app, describe, needs_key=bool(state.settings.keys))
     return Edge(app, state.settings.keys, state.metrics)
-
-
-async def _expected(request: Request, error: Exception) -> Response:
-    assert isinstance(error, PortraitError)
-    return problem_response(error)

@@ -27,12 +27,14 @@ class Edge:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        status = 0
+        status, complete = 0, False
 
         async def counted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
             await send(message)
 
         try:
@@ -41,9 +43,10 @@ class Edge:
         except PortraitError as error:
             await problem_response(error)(scope, receive, counted)
         except Exception as error:  # the last line of defence: answered as a problem, logged with its cause
-            if status:
+            if not status:
+                await unexpected_response(error)(scope, receive, counted)
+            elif not complete:
                 raise  # the answer had begun: the connection must break, or the caller would take it for whole
-            await unexpected_response(error)(scope, receive, counted)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
             self._metrics.requests.labels(scope["method"], route, status).inc()

@@ -4,6 +4,7 @@ import http
 from uuid import uuid4
 
 import orjson
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,7 +37,23 @@ def unexpected_response(error: Exception) -> Response:
     return _response(PortraitError(detail, error_id=error_id).problem(), 500, {})
 
 
-async def http_exception_response(request: Request, error: Exception) -> Response:
+def install(app: FastAPI) -> None:
+    """Answer every failure of the application's routes as a problem."""
+    app.add_exception_handler(PortraitError, _expected)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _expected(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PortraitError)
+    return problem_response(error)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return unexpected_response(error)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
     """The framework's own refusals (no such path, wrong method) in the same shape."""
     assert isinstance(error, HTTPException)
     status = error.status_code
