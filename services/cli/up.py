@@ -106,7 +106,8 @@ class StartView:
         if mark is None:
             return
         took = f"{part.seconds:6.1f} s" if part.seconds is not None else " " * 8
-        remark = (part.error or "").partition("\n")[0].partition(". The end of")[0] or part.address or ""
+        unchanged = "unchanged" if part.status is PartStatus.DONE and part.seconds is None else ""
+        remark = (part.error or "").partition("\n")[0].partition(". The end of")[0] or part.address or unchanged
         console().print(f"{mark} {part.name:<12} [dim]{took}[/]  {remark}", soft_wrap=True)
 
     def _spin(self, awaited: list[str], phase: Phase) -> None:

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 from services.core.addresses import Addresses
 from services.core.settings import Settings
-from services.runtime.child import answers_ready
+from services.runtime.child import ask_ready
 from services.runtime.launch import is_running
 from services.runtime.ports import LOOPBACK, is_free
 from services.runtime.state import PartStatus
@@ -134,11 +134,12 @@ def check_gateway(settings: Settings, addresses: Addresses) -> Finding:
     if addresses.http_url is None:
         return wrong("gateway", "no gateway is recorded", "start the stack with `portrait up`")
     port = int(addresses.http_url.rsplit(":", 1)[1])
-    if answers_ready(LOOPBACK, port, timeout_s=5.0):
+    ready, text = ask_ready(LOOPBACK, port, timeout_s=5.0)
+    if ready:
         return ok("gateway", f"{addresses.http_url} is ready")
     return wrong(
         "gateway",
-        f"{addresses.http_url}/readyz does not answer 200",
+        f"{addresses.http_url}/readyz does not answer 200 but {text.strip()}",
         f"wait if it just started, else read {settings.home}/logs/gateway.log",
     )
 

@@ -1,6 +1,7 @@
 """One part as a child process in a session of its own: launched, asked whether it ended, stopped with all it began."""
 
 import http.client
+import os
 import signal
 import subprocess
 import time
@@ -14,6 +15,8 @@ from services.runtime.processes import ProcessIdentity, identify, members, of_ho
 
 SETTLED_S = 2.0
 """A part that neither tells nor can be asked is taken to work once it has lived this long."""
+
+READY_TEXT_BYTES = 2_000
 
 
 class Child:
@@ -38,6 +41,8 @@ class Child:
                 start_new_session=True,
                 env=environment_of(part, settings, port),
             )
+        if part.niceness:
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, part.niceness)
         # A process that ended at once is a zombie until it is polled: its pid is still its own.
         self.identity = identify(self._process.pid) or ProcessIdentity(self._process.pid, time.time())
 
@@ -82,11 +87,17 @@ def log_of(name: str, home: Path) -> Path:
 
 def answers_ready(host: str, port: int, timeout_s: float = 1.0) -> bool:
     """Whether `GET /readyz` answers 200."""
+    return ask_ready(host, port, timeout_s)[0]
+
+
+def ask_ready(host: str, port: int, timeout_s: float) -> tuple[bool, str]:
+    """Whether `GET /readyz` answers 200, and what it says (or why nothing came)."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
+        answer = connection.getresponse()
+        return answer.status == 200, answer.read(READY_TEXT_BYTES).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        return False, f"no answer: {error}"
     finally:
         connection.close()

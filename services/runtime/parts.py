@@ -55,6 +55,11 @@ class Part:
     environment: Mapping[str, str] = field(default_factory=dict)
     readiness: Readiness = Readiness.ALIVE
     stop: Escalation = TERMINATE
+    niceness: int = 0
+    """Above 0 for background work: requests come first where cores are few."""
+    depends_on: tuple[str, ...] = ()
+    """For a step: the packages whose sources decide its outcome. While they are the same it is not run again on the
+    embedded database; empty for a step that runs at every start."""
 
     @property
     def serves_http(self) -> bool:
@@ -72,7 +77,7 @@ class Part:
         return [sys.executable, "-P", *(argument.format(home=home) for argument in self.arguments)]
 
 
-def _worker(queue: str, *options: str, environment: Mapping[str, str] | None = None) -> Part:
+def _worker(queue: str, niceness: int, *options: str, environment: Mapping[str, str] | None = None) -> Part:
     arguments = ("-m", "celery", "-A", "services.workers.app", "worker", "-Q", queue, "-n", f"{queue}@portrait")
     return Part(
         name=f"worker-{queue}",
@@ -82,15 +87,22 @@ def _worker(queue: str, *options: str, environment: Mapping[str, str] | None = N
         environment=environment or {},
         readiness=Readiness.TOLD,
         stop=CELERY,
+        niceness=niceness,
     )
 
 
 PARTS: tuple[Part, ...] = (
     Part("migrations", PartKind.STEP, ("-m", "services.db.migrate"), "services.db.migrate"),
-    Part("features", PartKind.STEP, ("-m", "services.cli.main", "features", "apply"), "services.cli.features"),
-    _worker("gpu", "--concurrency", "1", "--prefetch-multiplier", "1"),
-    _worker("cpu", "--concurrency", "1", "--prefetch-multiplier", "1"),
-    _worker("io", "--concurrency", "2", environment=ONE_THREAD),
+    Part(
+        "features",
+        PartKind.STEP,
+        ("-m", "services.cli.main", "features", "apply"),
+        "services.cli.features",
+        depends_on=("feature_repo", "services.features", "services.db", "services.core"),
+    ),
+    _worker("gpu", 10, "--concurrency", "1", "--prefetch-multiplier", "1"),
+    _worker("cpu", 10, "--concurrency", "1", "--prefetch-multiplier", "1"),
+    _worker("io", 5, "--concurrency", "2", environment=ONE_THREAD),
     Part(
         "beat",
         PartKind.SERVICE,

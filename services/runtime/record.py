@@ -45,10 +45,10 @@ class Record:
             part.pid, part.started_at = identity.pid, identity.started_at
         self._changed(part)
 
-    def done(self, part: PartState, seconds: float) -> None:
-        """A step ran to its end."""
+    def done(self, part: PartState, seconds: float | None) -> None:
+        """A step ran to its end, or needed not run: then `seconds` is None."""
         self._end(part, PartStatus.DONE)
-        part.seconds = round(seconds, 2)
+        part.seconds = None if seconds is None else round(seconds, 2)
         self._changed(part)
 
     def restarting(self, part: PartState, reason: str) -> None:

@@ -26,6 +26,7 @@ from services.runtime.processes import identify
 from services.runtime.record import Listener, Record
 from services.runtime.shutdown import forget_addresses, stop_children, stop_leftovers, stop_servers
 from services.runtime.state import Phase, read_state
+from services.runtime.unchanged import fingerprint, forget, is_done, remember
 from services.runtime.valkey import BROKER_DB, ONLINE_STORE_DB, EmbeddedValkey
 from services.runtime.watch import Server, Watch
 
@@ -130,6 +131,11 @@ class Supervisor:
         )
 
     def _run_step(self, part: Part) -> None:
+        current = fingerprint(part, self._postgres.url()) if self._postgres else None
+        if is_done(part, self.home, current):
+            self._record.done(self._record.of(part.name), None)
+            return
+        forget(part, self.home)
         self._launch(part)
         child, state = self._children.pop(part.name), self._record.of(part.name)
         while child.exit_status is None and not self._stop_requested:
@@ -141,6 +147,7 @@ class Supervisor:
             reason = f"it ended with status {child.exit_status}"
             self._record.failed(state, reason)
             raise StartFailed(f"The step “{part.name}” failed: {reason}", child.log)
+        remember(part, self.home, current)
         self._record.done(state, child.ran_s)
 
     def _launch(self, part: Part) -> None:

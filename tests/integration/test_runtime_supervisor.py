@@ -33,7 +33,10 @@ from services.core.settings import Settings
 from services.runtime.parts import Part, PartKind
 from services.runtime.supervisor import Supervisor
 
-table = [Part(name, PartKind(kind), tuple(arguments), "services") for name, kind, arguments in json.loads(sys.argv[1])]
+table = [
+    Part(name, PartKind(kind), tuple(arguments), "services", depends_on=("services.runtime",) * (name == "lasting"))
+    for name, kind, arguments in json.loads(sys.argv[1])
+]
 try:
     Supervisor(Settings(), parts=table).run()
 except PortraitError as error:
@@ -217,6 +220,24 @@ def test_a_failing_step_stops_the_start_and_says_why(stack: Launched) -> None:
     assert "the step says why" in error
     assert stack.left_behind() == []
     assert stack.state().phase is Phase.FAILED
+
+
+def test_a_step_that_depends_on_unchanged_sources_runs_once_a_database(stack: Launched) -> None:
+    count = "import os; open(os.environ['PORTRAIT_HOME'] + '/count', 'a').write(sys.argv[1])"
+    steps = [
+        ("lasting", "step", ["-c", f"import sys; {count}", "L"]),
+        ("always", "step", ["-c", f"import sys; {count}", "A"]),
+    ]
+    for _ in range(2):
+        process = stack.up(*steps)
+        stack.wait_for(process, is_ready)
+        assert take_down(stack.home)
+        process.wait()
+    assert (stack.home / "count").read_text() == "LAA"
+    shutil.rmtree(HomePaths(stack.home).postgres)
+    process = stack.up(*steps)
+    stack.wait_for(process, is_ready)
+    assert (stack.home / "count").read_text() == "LAALA"
 
 
 def test_a_killed_server_is_started_again(stack: Launched) -> None:

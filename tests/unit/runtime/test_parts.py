@@ -60,3 +60,9 @@ def test_the_environment_carries_settled_settings_and_the_marks(
     assert environment[PART_MARKER] == "io"
     assert environment["OMP_NUM_THREADS"] == "1"
     assert environment["HF_HUB_OFFLINE"] == "1"
+
+
+def test_background_workers_give_way_to_the_gateway() -> None:
+    niceness = {part.name: part.niceness for part in PARTS}
+    assert niceness["gateway"] == 0
+    assert all(niceness[f"worker-{queue}"] > 0 for queue in ("gpu", "cpu", "io"))
