@@ -243,7 +243,7 @@ def test_local_files_come_from_the_media_folder_alone(tmp_path: Path) -> None:
             url: fetcher.fetch(url).reason
             for url in (
                 "sub/a b.png", "inner.png", f"file://{root}/sub/a%20b.png", "file:sub/a%20b.png",
-                "../secret.png", "link.png", "/etc/passwd", "file:///etc/passwd", "sub/%2e%2e/../../secret.png",
+                "../secret.png", "link.png", "/etc/passwd", "file:///etc/passwd", "file:sub/%2e%2e/%2e%2e/secret.png",
                 "file://host/x.png", "none.png", "sub", "pipe.png", "big.png", "a\0b",
             )
         }  # fmt: skip
