@@ -81,18 +81,18 @@ def test_parameters_are_quoted(connection):
 
 
 def test_many_rows_come_in_several_batches(connection):
-    batches = list(
-        copy_batches(connection, "SELECT n, 'x' || n AS t FROM generate_series(1, 20000) n", block_bytes=65_536)
-    )
+    query = "SELECT n, 'x' || n AS t FROM generate_series(1, 20000) n"
+    batches = list(copy_batches(connection, query, block_bytes=65_536))
     assert len(batches) > 2
     table = pa.Table.from_batches(batches)
     assert table["n"].to_pylist() == list(range(1, 20_001))
 
 
-def test_the_connection_may_be_used_after_a_stream_is_left_early(connection):
+def test_a_stream_that_is_left_early_costs_its_transaction_only(connection):
     stream = copy_batches(connection, "SELECT n FROM generate_series(1, 500000) n", block_bytes=65_536)
     next(stream)
     stream.close()
+    raw(connection).rollback()
     assert copy_out(connection, "SELECT 1 AS one")["one"].to_pylist() == [1]
 
 

@@ -137,9 +137,8 @@ def test_reading_selects_by_user_item_type_and_time(connection):
 
 
 def test_ordered_events_are_by_user_then_time(connection):
-    insert_events(
-        connection, pl.concat([events("b2", user="b", at=START + timedelta(hours=1)), events("a1", user="a")])
-    )
+    insert_events(connection, events("b2", user="b", at=START + timedelta(hours=1)))
+    insert_events(connection, events("a1", user="a"))
     insert_events(connection, events("b1", user="b"))
     assert read_events(connection, ordered=True)["event_id"].to_pylist() == ["a1", "b1", "b2"]
 

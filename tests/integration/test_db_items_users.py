@@ -44,6 +44,12 @@ LAMP = {
 }
 
 
+def view_of(item_id: str) -> pl.DataFrame:
+    """One event of user u."""
+    event = {"event_id": "e", "user_id": "u", "item_id": item_id, "type": "view"}
+    return pl.DataFrame([{**event, "timestamp": datetime(2026, 1, 1, tzinfo=UTC)}])
+
+
 def frame(*rows: dict[str, object]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema_overrides={"video_urls": pl.List(pl.String)}, infer_schema_length=None)
 
@@ -57,9 +63,8 @@ def test_an_item_is_stored_as_it_was_given(connection):
 def test_only_changes_are_written(connection):
     upsert_items(connection, frame(LAMP, {**LAMP, "item_id": "sofa"}))
     raw(connection).execute("UPDATE items SET updated_at = '2020-01-01'")
-    counts = upsert_items(
-        connection, frame(LAMP, {**LAMP, "item_id": "sofa", "price": 5.0}, {**LAMP, "item_id": "new"})
-    )
+    changed = {**LAMP, "item_id": "sofa", "price": 5.0}
+    counts = upsert_items(connection, frame(LAMP, changed, {**LAMP, "item_id": "new"}))
     assert counts == ItemCounts(inserted=1, updated=1, unchanged=1)
     assert get_item(connection, "lamp")["updated_at"] == datetime(2020, 1, 1, tzinfo=UTC)
     assert get_item(connection, "sofa")["updated_at"] > datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,14 +98,7 @@ def test_items_are_read_by_id_and_by_change(connection):
 
 def test_a_deleted_item_is_gone_and_its_events_stay(connection):
     upsert_items(connection, frame(LAMP))
-    event = {
-        "event_id": "e",
-        "user_id": "u",
-        "item_id": "lamp",
-        "type": "view",
-        "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
-    }
-    insert_events(connection, pl.DataFrame([event]))
+    insert_events(connection, view_of("lamp"))
     assert delete_item(connection, "lamp")
     assert not delete_item(connection, "lamp")
     assert get_item(connection, "lamp") is None
@@ -125,27 +123,15 @@ def test_users_who_refused_are_known(connection):
 
 def test_an_erased_user_leaves_nothing(connection):
     upsert_user(connection, "u")
-    event = {
-        "event_id": "e",
-        "user_id": "u",
-        "item_id": "i",
-        "type": "view",
-        "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
-    }
-    insert_events(connection, pl.DataFrame([event]))
+    insert_events(connection, view_of("lamp"))
     raw(connection).execute(
         "INSERT INTO impressions (request_id, position, item_id, user_id, timestamp, score, model) "
         "VALUES ('r', 0, 'i', 'u', now(), 1, 'm')"
     )
     gone = erase_user(connection, "u")
     assert {name: count for name, count in gone.items() if count} == {"events": 1, "impressions": 1, "users": 1}
-    tables = (
-        raw(connection)
-        .execute(
-            "SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id' AND table_schema = 'public'"
-        )
-        .fetchall()
-    )
+    query = "SELECT table_name FROM information_schema.columns WHERE column_name = 'user_id'"
+    tables = raw(connection).execute(query + " AND table_schema = 'public'").fetchall()
     for (table,) in tables:
         assert raw(connection).execute(f"SELECT count(*) FROM {table} WHERE user_id = 'u'").fetchone() == (0,), table
     assert raw(connection).execute("SELECT count(*) FROM event_keys").fetchone() == (0,)
