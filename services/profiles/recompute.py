@@ -157,7 +157,7 @@ class _Run:
                 packed = [pack(portrait) for portrait in portraits]
                 tables = feature_tables(portraits, packed, parts.behaviour, self.as_of)
             with timed("write"):
-                write_profiles(connection, tables)
+                write_profiles(connection, tables, self.as_of)
         if self.writer is not None:
             with timed("online"):
                 self.writer.write_portraits(portraits)
