@@ -1,6 +1,7 @@
 """`portrait bench NAME`: run one benchmark script and say whether its bar holds."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,8 @@ def run_benchmark(name: str) -> dict[str, Any]:
         raise NotFound(f"There is no benchmark {name!r}; there are: {', '.join(names())}")
     spec = importlib.util.spec_from_file_location(f"benchmarks.{name}", BENCHMARKS / f"{name}.py")
     assert spec is not None and spec.loader is not None  # the file exists
+    if str(BENCHMARKS.parent) not in sys.path:
+        sys.path.insert(0, str(BENCHMARKS.parent))  # benchmarks share helpers as `benchmarks.…`
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.run()

@@ -40,7 +40,7 @@ def fold_events(
 def _not_held(portrait: Portrait, events: Sequence[RecentEvent], now: float) -> list[tuple[RecentEvent, float]]:
     newest = portrait.newest_event if portrait.newest_event is not None else -np.inf
     held = {(item.item_id, item.type) for item in portrait.recent_items}
-    timed = [(event, now if event.timestamp is None else min(event.timestamp, now)) for event in events]
+    timed = [(event, event.time(now)) for event in events if event.item_id is not None]
     return [(e, time) for e, time in timed if time > newest or (e.item_id, e.type.value) not in held]
 
 

@@ -1,5 +1,6 @@
 """What a caller asks for. The same structs decode the HTTP body, describe it in OpenAPI and drive the pipeline."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -7,7 +8,7 @@ from msgspec import Meta
 
 from services.core.types import EventType
 
-MAX_COUNT = 100
+MAX_COUNT = 500
 MAX_RANKED = 1_000
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, description="The shop's own id: any Unicode, 1–128 characters.")]
@@ -43,11 +44,31 @@ class ItemFilter(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class RecentEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Something the user has just done; it counts at once, before its event has reached the portrait."""
+    """Something the user has just done; it counts at once, before its event has reached the portrait.
 
-    item_id: Id
+    An event as `POST /v1/events` takes it may be given as it is. An event without an item counts for nothing here.
+    """
+
+    item_id: Id | None = None
     type: EventType = EventType.VIEW
-    timestamp: Annotated[float, Meta(description="Epoch seconds; now when absent.")] | None = None
+    timestamp: (
+        Annotated[datetime, Meta(tz=True, description="RFC 3339 with offset, or epoch seconds; now when absent.")]
+        | float
+        | None
+    ) = None
+    event_id: Id | None = None
+    user_id: Id | None = None
+    session_id: str | None = None
+    request_id: str | None = None
+    surface: str | None = None
+    properties: Annotated[dict[str, Any], Meta(max_length=20)] = {}
+
+    def time(self, now: float) -> float:
+        """When it happened in epoch seconds: `now` when it does not say, and never later."""
+        if self.timestamp is None:
+            return now
+        said = self.timestamp.timestamp() if isinstance(self.timestamp, datetime) else self.timestamp
+        return min(said, now)
 
 
 class RecommendationRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -1,0 +1,140 @@
+"""From an event over HTTP to a changed page: every part real, nothing told to hurry."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+
+from services.core.types import JobKind
+
+NOW = datetime.now(UTC)
+
+ITEMS = [
+    {
+        "item_id": f"{kind}-{n}",
+        "title": f"{title} number {n}",
+        "brand": brand,
+        "categories": ["Home", "Kitchen", kind],
+        "price": 20.0 + n,
+    }
+    for kind, title, brand in (
+        ("kettles", "Stainless steel kettle", "Acme"),
+        ("novels", "A detective novel", "Paperworks"),
+        ("boots", "Waterproof hiking boots", "Trailhead"),
+    )
+    for n in range(8)
+]
+
+
+def event(user: str, number: int, kind: str, item_id: str, **properties) -> dict:
+    return {
+        "event_id": f"{user}-{number}",
+        "user_id": user,
+        "item_id": item_id,
+        "type": kind,
+        "timestamp": (NOW - timedelta(minutes=60 - number)).isoformat(),
+        "properties": properties,
+    }
+
+
+EVENTS = [
+    event("kettle-lover", 1, "view", "kettles-0", dwell_ms=40_000, depth=0.9),
+    event("kettle-lover", 2, "click", "kettles-1", position=0),
+    event("kettle-lover", 3, "purchase", "kettles-0", quantity=1, price=20.0),
+    event("kettle-lover", 4, "review", "kettles-0", text="Excellent, boils fast and pours well", rating=5),
+    event("reader", 1, "purchase", "novels-0", quantity=1, price=20.0),
+    event("reader", 2, "click", "novels-1", position=0),
+    event("reader", 3, "hide", "boots-0"),
+]
+
+
+@pytest.fixture(scope="module")
+def shop(stack):
+    """The catalogue and the events, accepted; portraits and snapshot made by the schedule alone."""
+    put = stack.client.put("/v1/items", json={"items": ITEMS})
+    assert put.status_code == 200, put.text
+    posted = stack.client.post("/v1/events", json={"events": EVENTS})
+    assert (posted.status_code, posted.json()["accepted"]) == (202, len(EVENTS)), posted.text
+
+    def settled():
+        page = recommended(stack, "kettle-lover")
+        sources = {source for item in page["items"] for source in item["sources"]}
+        return page if {"long-term", "long_term"} & sources and len(page["items"]) == 10 else None
+
+    stack.eventually(settled, "a page made from the user's own portrait", seconds=240)
+    return stack
+
+
+def recommended(stack, user: str, **options) -> dict:
+    answer = stack.client.post("/v1/recommendations", json={"user_id": user, "count": 10, **options})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(page: dict) -> list[str]:
+    return [item["item_id"] for item in page["items"]]
+
+
+def test_what_a_user_did_changes_the_page(shop):
+    kettles, novels = ids(recommended(shop, "kettle-lover")), ids(recommended(shop, "reader"))
+    assert all(item.startswith("kettles") for item in kettles[:4])
+    assert all(item.startswith("novels") for item in novels[:4])
+
+
+def test_bought_and_hidden_items_stay_out(shop):
+    assert "kettles-0" not in ids(recommended(shop, "kettle-lover", explain=True))
+    assert not {"novels-0", "boots-0"} & set(ids(recommended(shop, "reader")))
+
+
+def test_the_portrait_reads_as_it_happened(shop):
+    profile = shop.client.get("/v1/users/kettle-lover/profile").json()
+    behaviour = profile["behaviour"]
+    assert (behaviour["purchases_1d"], behaviour["clicks_1d"], behaviour["reviews_1d"]) == (1, 1, 1)
+    assert behaviour["sentiment_mean"] > 0.3
+    assert profile["affinities"]["brands"][0]["name"] == "Acme"
+    assert {item["item_id"] for item in profile["recent_items"]} == {"kettles-0", "kettles-1"}
+
+
+def test_a_stranger_is_a_cold_start(shop):
+    page = recommended(shop, "nobody-knows-me")
+    assert len(page["items"]) == 10 and page["cold_start"] is True
+
+
+def test_a_retried_batch_counts_once(shop):
+    again = shop.client.post("/v1/events", json={"events": EVENTS}).json()
+    assert (again["accepted"], again["duplicates"]) == (0, len(EVENTS))
+
+
+def test_recent_events_of_the_request_count_at_once(shop):
+    recent = [{"item_id": "boots-3", "type": "click", "timestamp": datetime.now(UTC).isoformat()}]
+    page = recommended(shop, "nobody-knows-me", recent_events=recent)
+    assert sum(item.startswith("boots") for item in ids(page)[:5]) >= 3
+
+
+def test_a_recompute_is_a_job_that_can_be_followed(shop):
+    asked = shop.client.post("/v1/recompute", json={"what": JobKind.PROFILES, "user_ids": ["reader"]})
+    assert asked.status_code == 202
+    job_id = asked.json()["job_id"]
+
+    def done():
+        job = shop.client.get(f"/v1/jobs/{job_id}").json()
+        return job if job["status"] in ("done", "failed") else None
+
+    job = shop.eventually(done, "the job's end")
+    assert (job["status"], job["progress"]) == ("done", 1.0), job
+
+
+def test_an_emptied_online_store_is_rebuilt_and_recommends_the_same(shop):
+    before = {user: ids(recommended(shop, user)) for user in ("kettle-lover", "reader")}
+    with redis.Redis.from_url(shop.addresses.redis_url) as client:
+        client.flushdb()
+    assert recommended(shop, "reader")["cold_start"] is True
+    rebuilt = shop.portrait("features", "materialize", "--all")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert {user: ids(recommended(shop, user)) for user in before} == before
+
+
+def test_status_and_doctor_find_a_healthy_stack(shop):
+    assert shop.portrait("status").returncode == 0
+    doctor = shop.portrait("doctor")
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
