@@ -15,8 +15,10 @@ from typing import Any
 from feast import Entity, FeatureService, FeatureStore, OnDemandFeatureView
 from feast.data_source import DataSource, PushSource
 from feast.diff.property_diff import TransitionType
+from feast.diff.registry_diff import FeastObjectDiff
 from feast.entity import Entity as AnyEntity
 from feast.feature_view import DUMMY_ENTITY, FeatureView
+from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.repo_contents import RepoContents
 from feast.repo_operations import apply_total_with_repo_instance
 from sqlalchemy.exc import OperationalError, ProgrammingError
@@ -57,8 +59,32 @@ def plan(store: FeatureStore) -> list[dict[str, str]]:
             "action": diff.transition_type.name.lower(),
         }
         for diff in registry_diff.feast_object_diffs
-        if diff.transition_type is not TransitionType.UNCHANGED and diff.name != DUMMY_ENTITY.name
+        if diff.name != DUMMY_ENTITY.name and _changes(diff)
     ]
+
+
+def _changes(diff: FeastObjectDiff) -> bool:
+    """Whether a difference is one of definitions.
+
+    Once a view was materialised, Feast also compares when its sources were registered: that alone is no change.
+    """
+    if diff.transition_type is not TransitionType.UPDATE:
+        return diff.transition_type is not TransitionType.UNCHANGED
+    return any(
+        _without_times(found.val_existing) != _without_times(found.val_declared)
+        for found in diff.feast_object_property_diffs
+    )
+
+
+def _without_times(value: Any) -> Any:
+    if not isinstance(value, DataSourceProto):
+        return value
+    copy = DataSourceProto()
+    copy.CopyFrom(value)
+    copy.ClearField("meta")
+    if copy.HasField("batch_source"):
+        copy.batch_source.ClearField("meta")
+    return copy
 
 
 def apply(store: FeatureStore) -> list[dict[str, str]]:

@@ -178,16 +178,7 @@ def test_retrieval_scores_are_passed_through(snapshot: ItemSnapshot) -> None:
 
 def test_a_cold_user_has_item_features_alone(snapshot: ItemSnapshot) -> None:
     found = features(cold_portrait("new", NOW), snapshot)
-    about_items = {
-        "popularity",
-        "trend",
-        "click_rate",
-        "purchase_rate",
-        "rating",
-        "sentiment",
-        "freshness",
-        "available",
-    }
+    rates = {"popularity", "trend", "click_rate", "purchase_rate", "rating", "sentiment"}
     assert {name for name, values in found.items() if any(values)} == rates | {"freshness", "available"}
 
 
