@@ -37,12 +37,12 @@ def recompute(
     if json:
         print_json(result)
         return
-    seconds = result["seconds"]
-    steps = ", ".join(f"{step} {value:.1f}" for step, value in seconds.items() if step != "total")
-    console().print(
-        f"{result['users']:,} portraits from {result['events']:,} events in {seconds['total']:.1f} s ({steps}); "
-        f"{result['erased']:,} erased"
-    )
+    steps = dict(result["steps"])
+    total = steps.pop("total")
+    parts = ", ".join(f"{step} {seconds:.1f}" for step, seconds in steps.items())
+    console().print(f"{result['users']:,} portraits from {result['events']:,} events in {total:.1f} s ({parts})")
+    if result["erased"]:
+        console().print(f"{result['erased']:,} portraits erased: the users refused personalisation or are gone")
 
 
 def show(
