@@ -82,10 +82,10 @@ def category_coverage(connection: Connection) -> dict[str, float]:
 def stored_long_term(connection: Connection, users: int) -> pa.Table:
     """`user_id`, `space`, `long_term` of the newest profile of at most `users` users, a fixed sample of them."""
     query = f"""
-        SELECT user_id, space, long_term FROM (
-          SELECT DISTINCT ON (user_id) user_id, space, long_term FROM {names.PROFILE_TABLE}
-          ORDER BY user_id, event_timestamp DESC) AS newest
-        WHERE long_term IS NOT NULL ORDER BY hashtext(user_id), user_id LIMIT %s"""
+        SELECT user_id, space, long_term FROM {names.PROFILE_TABLE} JOIN (
+          SELECT user_id, max(event_timestamp) AS event_timestamp FROM {names.PROFILE_TABLE} GROUP BY user_id
+          ORDER BY hashtext(user_id), user_id LIMIT %s) AS newest USING (user_id, event_timestamp)
+        WHERE long_term IS NOT NULL"""
     return copy_out(connection, query, [users])
 
 

@@ -81,8 +81,11 @@ def computed_pool(
         likes.append(liked_items(taste.held, events.users, catalogue, config.pool_items)[known])
     if not ids:
         return ComputedPool(empty_pool(), sparse.csr_array((0, catalogue.count)), catalogue.item_ids)
-    pool = NeighbourPool(pa.concat_arrays(ids), np.concatenate(vectors).astype(np.float32), catalogue.space)
-    return ComputedPool(pool, sparse.csr_array(sparse.vstack(likes)), catalogue.item_ids)
+    joined = pa.concat_arrays(ids)
+    order = pc.sort_indices(joined)  # ties of cosine go to the smaller user id, in every pool
+    place = order.to_numpy()
+    pool = NeighbourPool(joined.take(order), np.concatenate(vectors)[place].astype(np.float32), catalogue.space)
+    return ComputedPool(pool, sparse.csr_array(sparse.vstack(likes))[place], catalogue.item_ids)
 
 
 def stored_pool(
@@ -94,7 +97,7 @@ def stored_pool(
         return StoredPool(empty_pool(), reference, config, until)
     counts = table.column("space").value_counts().to_pylist()
     space = max(counts, key=lambda pair: (pair["counts"], pair["values"]))["values"]
-    table = table.filter(pc.equal(table.column("space"), space)).combine_chunks()
+    table = table.filter(pc.equal(table.column("space"), space)).sort_by("user_id").combine_chunks()
     data = b"".join(table.column("long_term").to_pylist())
     vectors = np.frombuffer(data, "<f2").reshape(table.num_rows, -1).astype(np.float32)
     ids = pa.concat_arrays(table.column("user_id").chunks).cast(pa.string())

@@ -189,9 +189,10 @@ def test_similar_users_and_what_they_like_are_found(engine: Engine):
 
 
 def test_recomputing_one_user_gives_the_same_portrait_as_all(engine: Engine):
-    add(engine, *SHOPPERS)
+    twins = [(f"t{n}", f"twin-{n}", "lips-1", "purchase", DAY) for n in range(5)]  # equally near to everyone
+    add(engine, *SHOPPERS, *twins)
     recompute_profiles(engine, None, as_of=NOW)
-    together = {user: stored(engine, user) for user in ("ada", "bea", "cleo")}
+    together = {user: stored(engine, user) for user in ("ada", "bea", "cleo", "twin-3")}
     for user, portrait in together.items():
         report = recompute_profiles(engine, None, as_of=NOW, user_ids=[user])
         assert report.users == 1
