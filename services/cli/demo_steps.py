@@ -14,6 +14,7 @@ from services.cli.output import console
 from services.cli.work import run_and_watch
 from services.core.addresses import Addresses, resolve_addresses
 from services.core.errors import InvalidInput, NotReady
+from services.core.memory import peak_mib, reset_peak
 from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.core.types import JobKind
@@ -24,7 +25,6 @@ from services.ingest.importers.base import Kind
 from services.simulation.config import ShopConfig
 from services.simulation.files import FileFormat, shop_files
 from services.simulation.shop import SimulatedShop
-from services.workers.memory import peak_mib, reset_peak
 
 CATALOGUE_NAMES = re.compile(r"(?i)^(items|products|catalogue|catalog|meta|movies|item_properties)")
 IGNORED_NAMES = re.compile(r"(?i)(^\.|readme|license|\.md$)")

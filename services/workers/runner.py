@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 
 from services.core.errors import PortraitError
 from services.core.logging import get_logger
+from services.core.memory import peak_mib, reset_peak
 from services.db import jobs
 from services.db.session import transaction
-from services.workers.memory import peak_mib, reset_peak
 
 log = get_logger("workers")
 
