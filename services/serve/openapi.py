@@ -44,6 +44,7 @@ class Describer:
         path: tuple[str, ...] = (),
         query: tuple[dict[str, Any], ...] = (),
         errors: tuple[int, ...] = (),
+        media_type: str = "application/json",
     ) -> dict[str, Any]:
         """Arguments of `app.add_api_route` that describe a route. 401 and 500 are possible anywhere."""
         extra: dict[str, Any] = {}
@@ -63,7 +64,7 @@ class Describer:
         if answer is not None:
             description = {
                 "description": "The answer",
-                "content": {"application/json": {"schema": self.schema_of(answer)}},
+                "content": {media_type: {"schema": self.schema_of(answer)}},
             }
         responses[status] = description
         extra["responses"] = {str(code): response for code, response in sorted(responses.items())}

@@ -1,5 +1,8 @@
 """The gateway end to end: HAProxy, Ray Serve, PostgreSQL, Valkey through Feast, a mapped snapshot."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +29,8 @@ from services.features.snapshot_build import build_snapshot, publish
 pytestmark = pytest.mark.e2e
 
 ITEMS, USERS = 400, 5
+SCHEMA_CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+SCHEMA_EXAMPLES = int(os.environ.get("PORTRAIT_TEST_SCHEMA_EXAMPLES", "25"))
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +275,13 @@ def test_metrics_tell_requests_stages_and_impressions(api: httpx.Client):
         "portrait_snapshot_items",
     ):
         assert name in text
+
+
+def test_whatever_is_sent_only_what_openapi_announces_is_answered(gateway: GatewayProcess):
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{gateway.url}/openapi.json",
+        "--checks", SCHEMA_CHECKS, "--max-examples", str(SCHEMA_EXAMPLES), "--mode", "all",
+        "--generation-deterministic", "--request-timeout", "60", "--request-retries", "2", "--phases", "examples,coverage,fuzzing", "--no-color",
+    ]  # fmt: skip
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout[-6_000:] + found.stderr[-2_000:]

@@ -58,7 +58,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
     described: list[tuple[str, Callable, dict]] = [
         ("healthz", healthz, describe.route(answer=Health)),
         ("readyz", readyz, describe.route(answer=Readiness, errors=())),
-        ("metrics", metrics, describe.route()),
+        ("metrics", metrics, describe.route(answer=str, media_type=CONTENT_TYPE.split(";")[0])),
     ]
     for name, endpoint, described_as in described:
         if name == "readyz":
