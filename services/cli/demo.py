@@ -25,7 +25,7 @@ def demo(
         typer.Option("--data", exists=True, file_okay=False, help="Folder with real items and events files."),
     ] = None,
     users: Annotated[int, typer.Option(min=1, help="Users of the simulated shop.")] = 1_000,
-    items: Annotated[int, typer.Option(min=1, help="Items of the simulated shop.")] = 2_000,
+    items: Annotated[int, typer.Option(min=1, help="Items of the simulated shop.")] = 1_000,
     days: Annotated[int, typer.Option(min=1, help="Days of history of the simulated shop.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated shop.")] = 1,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="HTTP port; 0 takes a free one.")] = None,
