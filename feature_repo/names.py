@@ -38,6 +38,9 @@ PROFILE_SERVICE = "profile_reading"
 
 PACKED = "packed"
 
+SNAPSHOT_TAG = "snapshot"
+"""An item view tagged `snapshot: yes` has its numeric features in the item snapshot (`ItemSnapshot.extra_column`)."""
+
 COUNTED = ("views", "clicks", "favourites", "carts", "purchases", "searches", "reviews", "dwell_ms")
 """What is counted (dwell: summed) in each window."""
 

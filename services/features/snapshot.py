@@ -41,6 +41,7 @@ class ItemSnapshot:
     `brand` int32 (n,) codes, −1 none; `category_indptr`/`category_codes`, `attribute_indptr`/`attribute_codes`: CSR.
     `categories_padded` int32 (n, 8): the last eight categories of each item, −1 padding.
     `engagement` float32 (n, len(names.ENGAGEMENT_FEATURES)), NaN where undefined.
+    `extra` float32 (n, E), NaN where unknown: further numeric item features, `extra_names` ("view:feature").
     `neighbours` int32 (n, K), −1 padding, `neighbour_scores` float32 (n, K) in 0–1, descending.
     `popular`, `trending`, `newest`: int32, best first, available items only.
     """
@@ -72,6 +73,7 @@ class ItemSnapshot:
         self.attribute_indptr: NDArray[np.int64] = array("attribute_indptr")
         self.attribute_codes: IndexArray = array("attribute_codes")
         self.engagement: FloatArray = array("engagement")
+        self.extra: FloatArray = array("extra")
         self.neighbours: IndexArray = array("neighbours")
         self.neighbour_scores: FloatArray = array("neighbour_scores")
         self.popular: IndexArray = array("popular")
@@ -135,6 +137,19 @@ class ItemSnapshot:
     def engagement_column(self, name: str) -> FloatArray:
         """One of `names.ENGAGEMENT_FEATURES` for all items, float32 (n,), a strided view."""
         return self.engagement[:, ENGAGEMENT_FEATURES.index(name)]
+
+    @cached_property
+    def extra_names(self) -> list[str]:
+        return list(read_strings(self.folder, "extra_names"))
+
+    def extra_column(self, name: str) -> FloatArray:
+        """A further item feature ("view:feature") for all items, float32 (n,), NaN where unknown.
+
+        All NaN when the snapshot was built before there was such a view.
+        """
+        if name not in self.extra_names:
+            return np.full(self.count, np.nan, np.float32)
+        return self.extra[:, self.extra_names.index(name)]
 
     def categories_of(self, index: int) -> list[str]:
         """The category names of one item, in the catalogue's order."""

@@ -118,6 +118,8 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
     space, vectors, has_vector = source.matrix_of_vectors(tables, ids)
     neighbours, neighbour_scores = source.neighbour_matrix(tables, ids)
     published, arrival = source.publication_times(items)
+    extra_names, extra = source.extra_matrix(tables, ids)
+    write_strings(folder, "extra_names", *text_column(pa.array(extra_names, pa.string())))
     searched = np.flatnonzero(has_vector & available).astype(np.int32)
     _write_ids(folder, ids)
     indptr, codes, category_count = _write_categories(folder, items)
@@ -130,6 +132,7 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
         "available": available,
         "published_at": published,
         "engagement": engagement,
+        "extra": extra,
         "neighbours": neighbours,
         "neighbour_scores": neighbour_scores,
         "searched_rows": searched,

@@ -1,7 +1,8 @@
 """The Arrow tables an item snapshot is built from, put into the snapshot's rows, codes and ranked lists."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
@@ -9,10 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feature_repo.names import ENGAGEMENT_FEATURES, ITEM_ID
+from feature_repo.names import CREATED, ENGAGEMENT_FEATURES, EVENT_TIMESTAMP, ITEM_ID
 from services.core.errors import InvalidInput
 
 NEIGHBOUR_ID = "neighbour_id"
+BOOKKEEPING = (EVENT_TIMESTAMP, CREATED, "updated_at")
+"""Columns that say when a row was written: they are no part of a snapshot."""
+
 NEIGHBOURS = 50
 PADDED_CATEGORIES = 8
 INITIAL_LOAD_S = 600.0
@@ -24,7 +28,8 @@ class SnapshotTables:
     """`items`: the item columns, `attributes` as JSON text, `created_at` optional. `engagement`: item_id and
     `names.ENGAGEMENT_FEATURES`. `vectors`: item_id, space, vector (little-endian float32 bytes). `co_engagement`:
     item_id, neighbour_id, score in 0–1. One row an item in the first three; items of other tables that `items` lacks
-    are left out. `space`: the vector space to use; the most common one when None.
+    are left out. `space`: the vector space to use; the most common one when None. `extra`: by view name further numeric
+    features of items, item_id and a column each (docs/features.md).
     """
 
     items: pa.Table
@@ -32,6 +37,7 @@ class SnapshotTables:
     vectors: pa.Table
     co_engagement: pa.Table
     space: str | None = None
+    extra: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def sorted(self) -> "SnapshotTables":
         """The same rows in a fixed order, chunks combined: the build does not depend on the order of reading."""
@@ -43,13 +49,14 @@ class SnapshotTables:
                 self.co_engagement.select([ITEM_ID, "neighbour_id", "score"]), ITEM_ID, "neighbour_id"
             ),
             space=self.space,
+            extra={name: _sorted(table, ITEM_ID) for name, table in sorted(self.extra.items())},
         )
 
     def digest(self) -> str:
         """SHA-256 of the contents (of sorted tables), hexadecimal."""
-        digest = hashlib.sha256((self.space or "").encode())
-        for table in (self.items, self.engagement, self.vectors, self.co_engagement):
-            plain = table.select(sorted(set(table.column_names) - {"updated_at", "event_timestamp", "created"}))
+        digest = hashlib.sha256("|".join((self.space or "", *self.extra)).encode())
+        for table in (self.items, self.engagement, self.vectors, self.co_engagement, *self.extra.values()):
+            plain = table.select(sorted(set(table.column_names) - set(BOOKKEEPING)))
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, plain.schema.remove_metadata()) as writer:
                 writer.write_table(plain.replace_schema_metadata(None))
@@ -182,6 +189,19 @@ def engagement_matrix(tables: SnapshotTables, ids: pa.Array) -> NDArray[np.float
     return values
 
 
+def extra_matrix(tables: SnapshotTables, ids: pa.Array) -> tuple[list[str], NDArray[np.float32]]:
+    """Names `view:feature` and values float32 (n, E), NaN for what is not known."""
+    found: dict[str, NDArray[np.float32]] = {}
+    for view, table in tables.extra.items():
+        at = rows_of(ids, column(table, ITEM_ID))
+        for name in sorted(field.name for field in table.schema if _numeric(field.type)):
+            values = np.full(len(ids), np.nan, np.float32)
+            values[at[at >= 0]] = numbers(table, name, np.float32)[at >= 0]
+            found[f"{view}:{name}"] = values
+    matrix = np.column_stack(list(found.values())) if found else np.empty((len(ids), 0), np.float32)
+    return list(found), matrix
+
+
 def publication_times(items: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """When each item was published, NaN unknown; and by what new arrivals are ordered (epoch seconds).
 
@@ -199,6 +219,10 @@ def column(table: pa.Table, name: str) -> pa.Array:
     """One column as one array."""
     values = table[name].combine_chunks()
     return values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
+
+
+def _numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
 
 
 def _sorted(table: pa.Table, *keys: str) -> pa.Table:

@@ -184,7 +184,13 @@ class OfflineReader:
             engagement=self.latest(names.ITEM_ENGAGEMENT),
             vectors=self.latest(names.ITEM_EMBEDDING),
             co_engagement=empty if co_engagement is None else co_engagement,
+            extra={name: self.latest(name) for name in self._snapshot_views()},
         )
+
+    def _snapshot_views(self) -> list[str]:
+        """The views of items whose tag asks for a place in the snapshot."""
+        views = self._store.list_feature_views(allow_cache=True)
+        return [v.name for v in views if v.tags.get(names.SNAPSHOT_TAG) == "yes" and v.join_keys == [names.ITEM_ID]]
 
 
 _NONE = pa.array([], pa.float32())

@@ -314,3 +314,14 @@ def test_pruning_keeps_the_current_the_newest_and_the_recent(tmp_path: Path) -> 
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([versions[0], *versions[4:], "current"])
     assert prune(tmp_path, keep=0, now=4_500.0) == []  # 4 was published 500 s ago
     assert prune(tmp_path, keep=0, now=4_950.0) == [versions[4]]
+
+
+def test_further_item_features_follow_their_items(tmp_path: Path) -> None:
+    returns = pa.table({"item_id": ["c", "gone"], "rate": pa.array([0.25, 1.0], pa.float32()), "count": [3, 4]})
+    built = SnapshotTables(**{**vars(tables()), "extra": {"item_returns": returns}})
+    snapshot = ItemSnapshot.open(tmp_path / build_snapshot(built, tmp_path, now=NOW))
+    assert snapshot.extra_names == ["item_returns:count", "item_returns:rate"]
+    expected = np.array([np.nan, np.nan, 0.25, np.nan], np.float32)
+    np.testing.assert_array_equal(snapshot.extra_column("item_returns:rate"), expected)
+    assert np.isnan(snapshot.extra_column("of a view that came later")).all()
+    assert build_snapshot(tables(), tmp_path, now=NOW) != snapshot.version
