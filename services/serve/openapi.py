@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
 from services.serve import answers
@@ -68,7 +68,7 @@ class Describer:
             }
         responses[status] = description
         extra["responses"] = {str(code): response for code, response in sorted(responses.items())}
-        return {"openapi_extra": extra, "status_code": status, "response_model": None}
+        return {"openapi_extra": extra, "status_code": status, "response_model": None, "response_class": Response}
 
 
 def install(app: FastAPI, describer: Describer, *, needs_key: bool) -> None:
