@@ -17,11 +17,15 @@ STRONG_TYPES = (EventType.PURCHASE, EventType.CART, EventType.RATING, EventType.
 """What is predicted, the first of them that the data hold."""
 
 
+NOT_ENGAGED = (EventType.IMPRESSION, EventType.HIDE, EventType.SEARCH)
+"""Being shown an item, or rejecting it, is not engaging with it: history holds what comes of a user's own will."""
+
+
 @dataclass(frozen=True)
 class EventLog:
     """Events sorted by user and time. `user` and `item` (int32, one a row) are codes into `user_ids` and `item_ids`.
 
-    `target` marks the events that count as hits when predicted; the other events are history only. Items are the
+    `target` marks the events that count as hits when predicted, `engaged` those that speak for the item. Items are the
     catalogue in its order: all of them are ranked.
     """
 
@@ -29,6 +33,7 @@ class EventLog:
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     target: NDArray[np.bool_]
+    engaged: NDArray[np.bool_]
     user_ids: pa.Array
     item_ids: pa.Array
     target_type: str
@@ -89,6 +94,7 @@ def make_event_log(
         user=code.to_numpy().astype(np.int32),
         item=frame["_item"].to_numpy().astype(np.int32),
         target=target,
+        engaged=~frame[columns.TYPE].cast(pl.String).is_in([kind.value for kind in NOT_ENGAGED]).to_numpy(),
         user_ids=pa.array(frame[columns.USER_ID].unique(maintain_order=True).to_list(), pa.string()),
         item_ids=catalogue,
         target_type="+".join(kinds),

@@ -49,6 +49,7 @@ class PipelineRecommender:
 
     def fit(self, split: Split) -> None:
         """Build snapshot and portraits from the split."""
+        self.split = split
         self.inputs = self._build(split)
         self.pipeline = RecommendationPipeline(self.inputs.snapshot, self._ranker, self._config)
         self._user_ids = split.log.user_ids.to_pylist()
@@ -69,4 +70,11 @@ class PipelineRecommender:
         return self.inputs.portraits.get(user_id) or cold_portrait(user_id, self.inputs.now)
 
     def _request(self, user: int, k: int) -> RecommendationRequest:
-        return RecommendationRequest(user_id=self._user_ids[user], count=k)
+        """The user's `seen` items are left out, as for every model: those that are not bought too."""
+        seen = split_items(self.split, user)
+        return RecommendationRequest(user_id=self._user_ids[user], count=k, exclude=tuple(seen))
+
+
+def split_items(split: Split, user: int) -> list[str]:
+    """Ids of the items that the user is not to be recommended again."""
+    return split.log.item_ids.take(pa.array(split.seen[[user]].indices)).to_pylist()

@@ -62,8 +62,11 @@ class Split:
         return np.asarray(self.fit_matrix().sum(axis=0)).ravel()
 
     def recency(self, decay: float, limit: int = 50) -> sparse.csr_matrix:
-        """(users, items) of decay^r, r = 0 for the user's latest item, 1 for the one before, … up to `limit` items."""
-        rows = np.flatnonzero(self.history)[::-1]
+        """(users, items) of decay^r, r = 0 for the user's latest item, 1 for the one before, … up to `limit` items.
+
+        Items the user was only shown, or has hidden, do not count.
+        """
+        rows = np.flatnonzero(self.history & self.log.engaged)[::-1]
         pair = self.log.user[rows].astype(np.int64) * self.log.item_count + self.log.item[rows]
         _, first = np.unique(pair, return_index=True)
         rows = rows[np.sort(first)][::-1]

@@ -63,11 +63,14 @@ def read_data(
 ) -> EvaluationData:
     """Events and catalogue of files. Rows that an import would reject are left out.
 
-    Without a catalogue the items are those of the events. `encode`: make text vectors (kept under the home's cache).
+    Items of the events that the catalogue lacks are ranked too, without a text. `encode`: make text vectors, which
+    are kept under the home's cache.
     """
     log = _read(Kind.EVENTS, events, FORMAT_ALIASES.get(format, format), options)
     catalogue = _items_of(log) if items is None else _read(Kind.ITEMS, items, "auto", ImportOptions())
-    table = catalogue.sort(columns.ITEM_ID).unique(columns.ITEM_ID, keep="last", maintain_order=True)
+    table = catalogue.unique(columns.ITEM_ID, keep="last", maintain_order=True)
+    bare = _items_of(log).join(table, columns.ITEM_ID, how="anti")
+    table = pl.concat([table.select(bare.columns), bare], how="vertical_relaxed").sort(columns.ITEM_ID)
     vectors, space = text_vectors(table, settings) if encode and items is not None else (None, "")
     return EvaluationData(
         events.name, log.to_arrow(compat_level=pl.CompatLevel.oldest()), _arrow(table), vectors, space
@@ -81,30 +84,44 @@ def stored_data(engine: Engine) -> EvaluationData:
         items, stored = read_items(connection), read_item_vectors(connection)
     if not events.num_rows:
         raise ImportFailed("The database holds no events: import some, or name files with --events and --items")
+    vectors, space = _stored_vectors(items, stored)
+    return EvaluationData("the running stack", events, items, vectors, space)
+
+
+def _stored_vectors(items: pa.Table, stored: pa.Table) -> tuple[NDArray[np.float32] | None, str]:
+    """The vectors of the most common space, in the items' order."""
+    if not stored.num_rows:
+        return None, ""
+    counts = stored["space"].value_counts().to_pylist()
+    space = max(counts, key=lambda pair: (pair["counts"], pair["values"]))["values"]
+    stored = stored.filter(pc.equal(stored["space"], space))
+    matrix = np.frombuffer(b"".join(stored["vector"].to_pylist()), "<f4").reshape(stored.num_rows, -1)
     rows = pc.fill_null(pc.index_in(stored[columns.ITEM_ID], value_set=items[columns.ITEM_ID]), -1).to_numpy()
-    matrix = np.array([np.frombuffer(vector, "<f4") for vector in stored["vector"].to_pylist()])
-    if not len(matrix):
-        return EvaluationData("the running stack", events, items, None, "")
     vectors = np.zeros((items.num_rows, matrix.shape[1]), np.float32)
     vectors[rows[rows >= 0]] = matrix[rows >= 0]
-    return EvaluationData("the running stack", events, items, vectors, stored["space"][0].as_py())
+    return vectors, space
 
 
 def text_vectors(items: pl.DataFrame, settings: Settings) -> tuple[NDArray[np.float32], str]:
-    """(vectors, space) of the items' texts under the configured encoder, from the cache where they were made before."""
+    """(vectors, space) of the items' texts under the configured encoder, from the cache where they were made before.
+
+    Items without a text have zero rows.
+    """
     encoder = load_text_encoder(settings.text_encoder, settings.device)
-    texts = _texts(items)
+    whole = _texts(items)
+    known = np.array([bool(text) for text in whole])
+    texts = [text for text in whole if text]
     digest = hashlib.blake2b(encoder.version.encode(), digest_size=16)
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
     cached = settings.home / "cache" / f"text-{digest.hexdigest()}.npy"
-    if cached.is_file():
-        return np.load(cached), encoder.version
-    vectors = encoder.encode(texts)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    temporary = cached.with_suffix(".tmp.npy")
-    np.save(temporary, vectors)
-    temporary.rename(cached)
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        temporary = cached.with_suffix(".tmp.npy")
+        np.save(temporary, encoder.encode(texts))
+        temporary.rename(cached)
+    vectors = np.zeros((len(whole), encoder.dimension), np.float32)
+    vectors[known] = np.load(cached)
     return vectors, encoder.version
 
 
@@ -135,7 +152,7 @@ def _items_of(events: pl.DataFrame) -> pl.DataFrame:
     """A bare catalogue of the events' items: no titles, so nothing to encode."""
     ids = events.select(pl.col(columns.ITEM_ID).drop_nulls().unique().sort())
     return ids.with_columns(
-        title=pl.col(columns.ITEM_ID),
+        title=pl.lit(""),
         description=pl.lit(None, pl.String),
         brand=pl.lit(None, pl.String),
         categories=pl.lit([], dtype=pl.List(pl.String)),

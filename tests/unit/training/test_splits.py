@@ -111,6 +111,13 @@ def test_recency_weighs_the_latest_distinct_items_most():
     assert weights[1].tolist() == [0.0, 0.5, 0.0, 1.0, 0.0]
 
 
+def test_items_that_were_only_shown_or_hidden_are_no_history():
+    rows = [("u", "a", "purchase", 0), ("u", "b", "purchase", 1), ("u", "d", "impression", 2), ("u", "e", "hide", 3)]
+    test = leave_one_out(make_event_log(events(*rows, ("u", "c", "impression", 4), ("u", "c", "purchase", 5)))).test
+    assert targets(test) == {"u": "c"}
+    assert test.recency(0.5).toarray().tolist() == [[0.5, 1.0, 0.0, 0.0, 0.0]]
+
+
 def test_recency_with_decay_zero_is_the_last_item_and_the_limit_holds():
     test = leave_one_out(make_event_log(bought(u="abcde"))).test
     assert test.recency(0.0).toarray().tolist() == [[0, 0, 0, 1, 0]]
