@@ -192,7 +192,7 @@ def test_the_real_beauty_files(engine, test_data):
     assert (items.items.inserted, items.rules[Rule.MALFORMED]) == (12_094, 7)
     events = import_file(engine, folder / "user_sequence.txt.gz", kind="events")
     assert (events.events.accepted, events.events.unknown_items) == (198_502, 131)
-    assert events.rules == {Rule.TIME_SYNTHETIC: 198_502}
+    assert +events.rules == {Rule.TIME_SYNTHETIC: 198_502}
 
 
 @pytest.fixture
