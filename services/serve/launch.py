@@ -6,6 +6,7 @@ import threading
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
 
 from services.core.logging import get_logger
 from services.core.settings import Settings
@@ -38,7 +39,10 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
         serve.start(http_options=HTTPOptions(host=settings.bind, port=settings.port), proxy_location="HeadOnly")
         serve.run(
             Gateway.options(
-                num_replicas=replicas, max_ongoing_requests=1_000, ray_actor_options={"num_cpus": 0}
+                num_replicas=replicas,
+                max_ongoing_requests=1_000,
+                ray_actor_options={"num_cpus": 0},
+                logging_config=LoggingConfig(enable_access_log=False),
             ).bind(),
             name=APPLICATION,
             route_prefix="/",
