@@ -1,6 +1,7 @@
 """The ingress deployment `Gateway`: one process with everything the hot path needs."""
 
 import gc
+from typing import TYPE_CHECKING
 
 from ray import serve
 from starlette.types import ASGIApp
@@ -8,15 +9,20 @@ from starlette.types import ASGIApp
 from services.core.addresses import resolve_addresses
 from services.core.logging import configure_logging
 from services.core.settings import get_settings
-from services.serve.application import build_app
 from services.serve.loopback import keep_on_loopback
-from services.serve.state import State, open_state
 
-_states: list[State] = []
+if TYPE_CHECKING:
+    from services.serve.state import State
+
+_states: "list[State]" = []
 
 
 def build_replica_app() -> ASGIApp:
     """Build the application of one replica; Ray Serve calls this in the replica's process."""
+    # Feast and what is under it take seconds and 300 MB: the driver, which only deploys, is spared them.
+    from services.serve.application import build_app  # noqa: PLC0415
+    from services.serve.state import open_state  # noqa: PLC0415
+
     settings = get_settings()
     configure_logging(settings.log_level, json_lines=True)
     keep_on_loopback()
