@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import polars as pl
+
 from services.ingest.importers.base import Chunk, ImportOptions, Kind
 from services.ingest.importers.delimited import Delimited
 from services.ingest.importers.source import Head, Source
@@ -26,4 +28,11 @@ class AmazonItemsTsv:
 
     def read(self, source: Source, options: ImportOptions) -> Iterator[Chunk]:
         mapping = {**MAPPING, **options.mapping}
-        return Delimited("tsv", Kind.ITEMS, "\t").read(source, replace(options, mapping=mapping))
+        for chunk in Delimited("tsv", Kind.ITEMS, "\t").read(source, replace(options, mapping=mapping)):
+            yield replace(chunk, frame=chunk.frame.with_columns(_title()))
+
+
+def _title() -> pl.Expr:
+    """The title; a few products have none and are named by brand and ASIN, so that their purchases keep an item."""
+    untitled = pl.concat_str([pl.col("brand").fill_null("Item"), pl.col("item_id")], separator=" ")
+    return pl.when(pl.col("title").str.strip_chars() != "").then(pl.col("title")).otherwise(untitled).alias("title")
