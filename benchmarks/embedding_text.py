@@ -21,7 +21,7 @@ from services.encoders.text import TextEncoder, load_text_encoder
 
 BAR = 1.0
 AIM = 1.8
-TEXTS = 1_536
+TEXTS = 512
 REPEATS = 5
 WORDS = (
     *("soft", "matte", "lipstick", "hydrating", "night", "cream", "organic", "argan", "oil", "brush", "set", "travel"),
