@@ -33,14 +33,16 @@ USAGE, FAILED = 2, 1
 def contents() -> RepoContents:
     """The definitions as Feast's own parser finds them, each object once."""
     found: list[Any] = list({id(value): value for value in definitions.gather().values()}.values())
+    views = [value for value in found if isinstance(value, FeatureView)]
     sources = [value for value in found if isinstance(value, DataSource)]
-    batch = [source.batch_source for source in sources if isinstance(source, PushSource) and source.batch_source]
+    sources += [source for view in views for source in (view.batch_source, view.stream_source) if source]
+    sources += [source.batch_source for source in sources if isinstance(source, PushSource) and source.batch_source]
     entities: list[AnyEntity] = [value for value in found if isinstance(value, Entity)]
     return RepoContents(
         projects=[definitions.project],
-        data_sources=list({id(source): source for source in sources + batch}.values()),
+        data_sources=list({id(source): source for source in sources}.values()),
         entities=[*entities, DUMMY_ENTITY],
-        feature_views=[value for value in found if isinstance(value, FeatureView)],
+        feature_views=views,
         feature_services=[value for value in found if isinstance(value, FeatureService)],
         on_demand_feature_views=[value for value in found if isinstance(value, OnDemandFeatureView)],
         stream_feature_views=[],

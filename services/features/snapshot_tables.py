@@ -194,7 +194,7 @@ def extra_matrix(tables: SnapshotTables, ids: pa.Array) -> tuple[list[str], NDAr
     found: dict[str, NDArray[np.float32]] = {}
     for view, table in tables.extra.items():
         at = rows_of(ids, column(table, ITEM_ID))
-        for name in sorted(field.name for field in table.schema if _numeric(field.type)):
+        for name in sorted(part.name for part in table.schema if _numeric(part.type)):
             values = np.full(len(ids), np.nan, np.float32)
             values[at[at >= 0]] = numbers(table, name, np.float32)[at >= 0]
             found[f"{view}:{name}"] = values

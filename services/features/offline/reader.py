@@ -178,6 +178,7 @@ class OfflineReader:
 
         `co_engagement`: `item_id`, `neighbour_id`, `score`; none when absent.
         """
+        self._store.refresh_registry()  # a view may have been applied since this process began
         empty = pa.table({"item_id": pa.array([], "string"), "neighbour_id": pa.array([], "string"), "score": _NONE})
         return SnapshotTables(
             items=self.latest(names.ITEM_CATALOGUE),

@@ -87,7 +87,8 @@ class OnlineWriter:
             raise _down(error) from error
 
     def online_views(self) -> list[str]:
-        """Names of the views that are kept online."""
+        """Names of the views that are kept online, as applied by now."""
+        self._store.refresh_registry()
         return sorted(view.name for view in self._store.list_feature_views(allow_cache=True) if view.online)
 
     def refresh(self) -> None:
