@@ -1,12 +1,16 @@
 """The servers behind Feast's stores, from URLs as people write them."""
 
+from pathlib import Path
+
 import pytest
 import redis
 from sqlalchemy.engine import make_url
 
-from services.core.addresses import Addresses
-from services.core.errors import ConfigurationError
-from services.features.store_addresses import postgres_fields, redis_client_url, registry_url
+from services.core.addresses import Addresses, write_addresses
+from services.core.errors import ConfigurationError, NotRunning
+from services.core.settings import get_settings
+from services.features import store_addresses
+from services.features.store_addresses import postgres_fields, redis_client_url, registry_url, settings_addresses
 
 EMBEDDED = "postgresql://me@/portrait?host=/tmp/folder%20one/socket"
 
@@ -63,3 +67,22 @@ def test_an_external_redis_url_is_taken_as_it_is() -> None:
     options = pool.connection_kwargs
     assert (options["host"], options["port"], options["db"]) == ("cache.example", 6390, 2)
     assert (options["username"], options["password"]) == ("worker", "p,=ss")
+
+
+def test_the_feast_command_finds_the_stack_beside_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = addresses()
+    write_addresses(tmp_path / ".portrait", found)
+    (tmp_path / "feature_repo").mkdir()
+    monkeypatch.setattr(store_addresses, "CHECKOUT", tmp_path)
+    monkeypatch.chdir(tmp_path / "feature_repo")
+    get_settings.cache_clear()
+    try:
+        assert settings_addresses() == found
+        monkeypatch.setenv("PORTRAIT_HOME", str(tmp_path / "elsewhere"))
+        get_settings.cache_clear()
+        with pytest.raises(NotRunning):
+            settings_addresses()
+    finally:
+        get_settings.cache_clear()
