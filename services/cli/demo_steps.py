@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import Engine
 
 from services.cli.output import console
 from services.cli.work import run_and_watch
@@ -20,6 +21,7 @@ from services.core.settings import Settings
 from services.core.types import JobKind
 from services.db.items import count_items
 from services.db.session import make_engine, transaction
+from services.features.snapshot import current_snapshot
 from services.ingest.import_file import import_file
 from services.ingest.importers.base import Kind
 from services.simulation.config import ShopConfig
@@ -71,18 +73,16 @@ def shop_of(
 
 
 def fill(settings: Settings, addresses: Addresses, shop: Shop) -> list[Step]:
-    """Bring the shop in and compute everything from it; a home that has items already is left as it is."""
+    """Bring the shop in and compute everything from it; a home that is filled already is left as it is."""
     engine = make_engine(addresses.sqlalchemy_url, pool_size=2)
     try:
         with transaction(engine) as connection:
             present = count_items(connection)
         if present:
             console().print(f"This home has {present:,} items already: they stay, nothing is imported.")
-            return []
-        steps = [] if shop.simulated is None else [_step("invent", lambda: _invent(settings, shop))]
-        for kind, paths in ((Kind.ITEMS, shop.items), (Kind.EVENTS, shop.events)):
-            for path in paths:
-                steps.append(_step(f"import {kind.value}", lambda p=path, k=kind: _import(engine, p, k)))
+            if current_snapshot(HomePaths(settings.home).snapshots) is not None:
+                return []
+        steps = [] if present else _bring_in(settings, engine, shop)
     finally:
         engine.dispose()
     for kind, parameters, describe in JOBS:
@@ -117,6 +117,14 @@ def wait_until_ready(settings: Settings, seconds: float = READY_SECONDS) -> None
     raise NotReady(f"The gateway is not ready after {seconds:.0f} s: see `portrait doctor`")
 
 
+def _bring_in(settings: Settings, engine: Engine, shop: Shop) -> list[Step]:
+    steps = [] if shop.simulated is None else [_step("invent", lambda: _invent(settings, shop))]
+    for kind, paths in ((Kind.ITEMS, shop.items), (Kind.EVENTS, shop.events)):
+        for path in paths:
+            steps.append(_step(f"import {kind.value}", lambda p=path, k=kind: _import(engine, p, k)))
+    return steps
+
+
 def _step(name: str, work: Callable[[], str]) -> Step:
     reset_peak()
     began = time.monotonic()
@@ -133,7 +141,7 @@ def _invent(settings: Settings, shop: Shop) -> str:
     return f"{config.users:,} users with hidden tastes, {config.items:,} products, {pictures:,} drawn pictures"
 
 
-def _import(engine: Any, path: Path, kind: Kind) -> str:
+def _import(engine: Engine, path: Path, kind: Kind) -> str:
     report = import_file(engine, path, kind=kind)
     return f"{path.name}: {report.stored:,} of {report.rows:,} rows stored, {report.rejected:,} rejected"
 

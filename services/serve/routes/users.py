@@ -2,10 +2,14 @@
 
 import time
 from typing import Any
+from uuid import UUID
 
 from fastapi import FastAPI, Request, Response
+from sqlalchemy import Connection
 
 from services.core.errors import DependencyDown
+from services.core.types import JobKind
+from services.db.jobs import request_job
 from services.db.users import upsert_user
 from services.features.online.reader import FeatureStatus
 from services.features.portrait import Portrait, cold_portrait
@@ -28,9 +32,9 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         """Attributes and consent; what is absent stays as it is. `personalisation: false` turns the portrait off."""
         user_id = path_id(request, "user_id")
         user = parse_user(await read_body(request))
-        created = await state.database.run(
-            lambda connection: upsert_user(connection, user_id, attributes=user.attributes, consent=user.consent)
-        )
+        created, job = await state.database.run(lambda connection: _put(connection, user_id, user))
+        if job is not None:
+            await state.database.call(lambda: state.dispatcher.enqueue(job, JobKind.PROFILES.value))
         return json_response(UserAnswer(user_id, created), 201 if created else 200)
 
     async def profile(request: Request) -> Response:
@@ -73,6 +77,15 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         ),
     )
     app.add_api_route("/v1/users/{user_id:path}", put_user, methods=["PUT"], **put)
+
+
+def _put(connection: Connection, user_id: str, user: WireUser) -> tuple[bool, UUID | None]:
+    """Whether the user is new, and the job that makes or erases the portrait where consent was spoken of."""
+    created = upsert_user(connection, user_id, attributes=user.attributes, consent=user.consent)
+    if user.consent is None:
+        return created, None
+    job, is_new = request_job(connection, JobKind.PROFILES.value, {"user_ids": [user_id]})
+    return created, job if is_new else None
 
 
 def _portrait(state: State, user_id: str, now: float) -> Portrait:
