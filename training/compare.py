@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.core.errors import InvalidInput
+from services.core.types import EventType
 from services.features.portrait import Portrait
 from services.features.snapshot import ItemSnapshot
 from training import baselines
@@ -81,10 +82,13 @@ def compare(
     models: str = "",
     split: str = LEAVE_ONE_OUT,
     part: str = "test",
+    target: str = "",
     seeds: int = 1,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Fit and measure the models named; all that the data allow when none is.
+
+    `target`: comma-separated event types that are predicted; when empty, purchases, or the strongest type there is.
 
     Raises:
         InvalidInput: a model, split or part that does not exist, or that these data cannot answer.
@@ -92,19 +96,23 @@ def compare(
     names = wanted_models(models)
     if data.vectors is None and not models:
         names = [name for name in names if name not in CONTENT_MODELS]
-    chosen = make_split(data, split, part)
+    chosen = make_split(data, split, part, target)
     factories = [recommender(name, data, builders) for name in names]
     results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, progress=progress)
     return Comparison(results, document(chosen, results, data.source), markdown(chosen, results, data.source))
 
 
-def make_split(data: ShopData, name: str, part: str) -> Split:
+def make_split(data: ShopData, name: str, part: str, target: str = "") -> Split:
     """A part of a split of the data. Settings are chosen on `validation`; `test` learns from all but its targets."""
     if name not in SPLITS:
         raise InvalidInput(f"--split {name}: it is one of {', '.join(SPLITS)}")
     if part not in PARTS:
         raise InvalidInput(f"--part {part}: it is one of {', '.join(PARTS)}")
-    log = make_event_log(data.events, data.item_ids)
+    kinds = [kind.strip() for kind in target.split(",") if kind.strip()]
+    unknown = [kind for kind in kinds if kind not in set(EventType)]
+    if unknown:
+        raise InvalidInput(f"--target {unknown[0]}: event types are {', '.join(EventType)}")
+    log = make_event_log(data.events, data.item_ids, kinds or None)
     pair = leave_one_out(log) if name == LEAVE_ONE_OUT else by_time(log)
     return {"test": pair.test, "unrefitted": pair.test_unrefitted, "validation": pair.validation}[part]
 

@@ -31,6 +31,9 @@ def evaluate(
     part: Annotated[
         str, typer.Option(help="test (refitted), unrefitted, or validation: where settings are chosen.")
     ] = "test",
+    target: Annotated[
+        str, typer.Option(help="Event types to predict; purchases, or the strongest there is, when empty.")
+    ] = "",
     models: Annotated[str, typer.Option(help="Comma-separated; all that the data allow when empty.")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of models that have randomness.")] = 1,
     json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
@@ -51,6 +54,7 @@ def evaluate(
         models=models,
         split=split,
         part=part,
+        target=target,
         seeds=seeds,
         progress=lambda name: error_console().print(f"{name} measured"),
     )

@@ -74,6 +74,13 @@ def test_a_model_that_does_not_exist_is_named(files: tuple[Path, Path]) -> None:
         run("--events", str(files[0]), "--models", "magic")
 
 
+def test_what_is_predicted_can_be_chosen(files: tuple[Path, Path]) -> None:
+    with pytest.raises(InvalidInput, match="event types are"):
+        run("--events", str(files[0]), "--models", "popularity", "--target", "glance")
+    with pytest.raises(InvalidInput, match="nothing can be predicted"):
+        run("--events", str(files[0]), "--models", "popularity", "--target", "click")
+
+
 def test_a_model_that_needs_texts_asks_for_the_catalogue(files: tuple[Path, Path]) -> None:
     with pytest.raises(InvalidInput, match="--items"):
         run("--events", str(files[0]), "--models", "weighted-profile")
