@@ -22,6 +22,9 @@ TRAINING_POINTS = 65_536
 SEED = 20_240_607
 
 
+EXACT: dict[str, Any] = {"kind": "exact"}
+
+
 class NearestIndex(Protocol):
     """Searches row numbers by cosine."""
 
@@ -82,8 +85,8 @@ def padded(rows: NDArray[np.int32], cosine: FloatArray, k: int) -> tuple[NDArray
 def build_index(vectors: FloatArray, rows: NDArray[np.int32], folder: Path) -> dict[str, Any]:
     """Write the index over `vectors[rows]` into `folder`. Returns what `open_index` needs; deterministic."""
     if rows.size <= EXACT_LIMIT or vectors.shape[1] % 2:
-        return {"kind": "exact"}
-    import faiss  # noqa: PLC0415 - snapshots must open where only NumPy is, with exact search
+        return EXACT
+    import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
 
     faiss.omp_set_num_threads(1)  # deterministic sums; and on a busy machine waiting threads cost more than they give
     points = np.ascontiguousarray(vectors[rows])
@@ -113,7 +116,7 @@ def open_index(folder: Path, settings: dict[str, Any], vectors: FloatArray, rows
     """The index of a snapshot folder, one thread a search."""
     if settings["kind"] == "exact":
         return ExactIndex(vectors, rows)
-    import faiss  # noqa: PLC0415 - snapshots must open where only NumPy is, with exact search
+    import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
 
     index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     faiss.omp_set_num_threads(1)

@@ -46,13 +46,13 @@ class ItemSnapshot:
     `popular`, `trending`, `newest`: int32, best first, available items only.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, exact: bool = False) -> None:
         manifest = read_manifest(folder)
         self.folder = folder
         self.version, self.created = manifest.version, manifest.created
         self.count, self.dimension = manifest.count, manifest.dimension
         self.space, self.currency = manifest.space, manifest.currency
-        self._index_settings = manifest.index
+        self._index_settings = nearest.EXACT if exact else manifest.index
         self.item_ids, self.titles = read_strings(folder, "item_ids"), read_strings(folder, "titles")
         self._ids = ItemIdIndex(self.item_ids, read_array(folder, "id_digests"), read_array(folder, "id_rows"))
         self._read_columns()
@@ -84,13 +84,13 @@ class ItemSnapshot:
         self._searched: IndexArray = array("searched_rows")
 
     @classmethod
-    def open(cls, folder: Path) -> "ItemSnapshot":
-        """Map the snapshot of a folder into memory.
+    def open(cls, folder: Path, *, exact: bool = False) -> "ItemSnapshot":
+        """Map the snapshot of a folder into memory. `exact` searches without the index, where faiss is not installed.
 
         Raises:
             CorruptArtefact: it does not match its manifest (sizes; `verify` compares the hashes).
         """
-        snapshot = cls(folder)
+        snapshot = cls(folder, exact=exact)
         if len(snapshot.item_ids) != snapshot.count or snapshot.vectors.shape != (snapshot.count, snapshot.dimension):
             raise CorruptArtefact(f"{folder} contradicts its manifest: ask for a new snapshot (recompute `snapshot`)")
         return snapshot

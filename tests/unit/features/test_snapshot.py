@@ -248,6 +248,8 @@ def test_a_quantised_index_finds_the_nearest_and_is_the_same_every_time(tmp_path
     overlap = np.mean([len(np.intersect1d(f, e)) / 50 for f, e in zip(found, exact, strict=True)])
     assert overlap > 0.9
     assert found[:, 0].tolist() == list(range(20))
+    searched = ItemSnapshot.open(first.folder, exact=True).nearest(queries, 50)[0]
+    np.testing.assert_array_equal(np.sort(searched), np.sort(exact))
     np.testing.assert_allclose(cosine[:, 0], 1, atol=2e-3)
 
 
