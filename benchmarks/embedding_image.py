@@ -24,7 +24,7 @@ from services.encoders.image import ImageEncoder, load_image_encoder
 from services.encoders.pretrained import packaged_path
 
 BAR = 1.0
-PICTURES = 192
+PICTURES = 96
 REPEATS = 5
 PLAIN_BATCH = 32
 
