@@ -95,6 +95,7 @@ JOBS: tuple[tuple[JobKind, dict[str, Any], Callable[[dict[str, Any]], str]], ...
     (JobKind.EMBEDDINGS, {}, lambda r: f"{r['changed']:,} item vectors; encoded {_counts(r['encoded'])}"),
     (JobKind.FEATURES, {}, lambda r: f"engagement of {r['items']:,} items, sentiment of {r['reviews']:,} reviews"),
     (JobKind.PROFILES, {}, lambda r: f"{r['users']:,} portraits from {r['events']:,} events"),
+    (JobKind.MATERIALIZE, {}, lambda r: f"{r['total_rows']:,} rows of {len(r['rows'])} views online"),
     (JobKind.SNAPSHOT, {}, lambda r: f"{r['items']:,} items, {r['pairs']:,} item-to-item pairs"),
 )
 

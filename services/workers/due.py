@@ -15,6 +15,7 @@ from services.features.snapshot import current_snapshot
 PROFILES_CHECKPOINT = "profiles"
 SNAPSHOT_CHECKPOINT = "snapshot"
 FEATURES_CHECKPOINT = "features"
+MATERIALIZE_CHECKPOINT = "materialize"
 SPACE_CHECKPOINT = "space"
 """Which encoders were configured last and the vector space they made: known without loading a model."""
 
@@ -38,6 +39,9 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
         return bool(stale_items(connection, known["space"], after="", limit=1))
     if kind is JobKind.PROFILES and parameters.get("mode") == "changed":
         return _portraits_are_old(connection)
+    if kind is JobKind.MATERIALIZE:
+        computed = get_checkpoint(connection, PROFILES_CHECKPOINT)
+        return computed is not None and computed != get_checkpoint(connection, MATERIALIZE_CHECKPOINT)
     if kind is JobKind.FEATURES:
         return _events_since(connection, FEATURES_CHECKPOINT)
     if kind is JobKind.SNAPSHOT:

@@ -23,6 +23,7 @@ from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
 from services.workers.due import (
     FEATURES_CHECKPOINT,
+    MATERIALIZE_CHECKPOINT,
     PROFILES_CHECKPOINT,
     SNAPSHOT_CHECKPOINT,
     SPACE_CHECKPOINT,
@@ -168,8 +169,15 @@ class Handlers:
             return co_engagement_pairs(chunks, items["item_id"].combine_chunks(), reference)
 
     def materialize(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """The online store, rebuilt from Postgres through Feast."""
-        return self._context.stores.materialize(progress)
+        """The online store from Postgres through Feast: all of it, or what is new (`mode` = new)."""
+        context = self._context
+        with transaction(context.engine) as connection:
+            mark = get_checkpoint(connection, PROFILES_CHECKPOINT)
+        result = context.stores.materialize(progress, everything=parameters.get("mode") != "new")
+        if mark is not None:
+            with transaction(context.engine) as connection:
+                set_checkpoint(connection, MATERIALIZE_CHECKPOINT, mark)
+        return {**result, "steps": result.pop("seconds")}
 
     def train(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Training comes with the learned models."""

@@ -16,6 +16,7 @@ BEAT_SCHEDULE: dict[str, dict] = {
     "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
     "update-changed-portraits": {"schedule": 5.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
     "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},
+    "materialize-readable-views": {"schedule": 60.0, **_due(JobKind.MATERIALIZE, {"mode": "new"})},
     "refresh-features": {"schedule": 300.0, **_due(JobKind.FEATURES)},
     "recompute-all-portraits": {
         "schedule": crontab(hour=3, minute=30),

@@ -36,9 +36,9 @@ class Stores:
         prune(snapshots)
         return version
 
-    def materialize(self, progress: Callable[[float], None]) -> dict[str, Any]:
-        """Rebuild the online store from Postgres; rows by view."""
-        return materialize(self.reader, self.writer, everything=True, progress=progress).as_dict()
+    def materialize(self, progress: Callable[[float], None], *, everything: bool) -> dict[str, Any]:
+        """Write the newest rows of every view to the online store, or only rows since the last time; rows by view."""
+        return materialize(self.reader, self.writer, everything=everything, progress=progress).as_dict()
 
     @cached_property
     def _feast(self) -> Any:
