@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import psutil
+import psycopg
 import pytest
 from gateway_process import GatewayProcess, apply_features, eventually, running_gateway
 
@@ -74,7 +75,7 @@ def test_outages_are_survived_and_nothing_is_left_behind(stack: Stack):
     _keys_are_asked_for(stack)
     _without_valkey_users_are_strangers(stack)
     _without_postgres_lists_go_on_and_writes_say_when_to_retry(stack)
-    _the_end_leaves_no_process_and_no_folder(stack)
+    _the_end_loses_nothing_and_leaves_no_process_and_no_folder(stack)
 
 
 def _keys_are_asked_for(stack: Stack) -> None:
@@ -111,10 +112,14 @@ def _without_postgres_lists_go_on_and_writes_say_when_to_retry(stack: Stack) -> 
     assert 'portrait_impressions_total{outcome="lost"}' not in stack.ask("GET", "/metrics").text
 
 
-def _the_end_leaves_no_process_and_no_folder(stack: Stack) -> None:
+def _the_end_loses_nothing_and_leaves_no_process_and_no_folder(stack: Stack) -> None:
     members = stack.gateway.members()
+    last = stack.recommend()["request_id"]
     stack.gateway.process.terminate()
     stack.gateway.process.wait(timeout=60)
+    with psycopg.connect(stack.postgres.url()) as connection:
+        shown = connection.execute("SELECT count(*) FROM impressions WHERE request_id = %s", (last,)).fetchone()
+    assert shown == (3,)
     _, alive = psutil.wait_procs(members, timeout=10)
     assert [process.name() for process in alive] == []
     folders = RayFolders.of(stack.gateway.home)
