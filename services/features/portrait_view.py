@@ -10,7 +10,7 @@ from services.features.snapshot import ItemSnapshot
 
 RECENT_ITEMS = 20
 """How many of the latest positive items speak through item-to-item scores."""
-RECENT_DECAY = 0.85
+RECENT_DECAY = 0.7
 """What each step back in the user's history takes off an item's say."""
 
 FloatArray = NDArray[np.float32]

@@ -18,15 +18,15 @@ class BlendWeights:
     """
 
     long_term_cosine: float = 0.5
-    short_term_cosine: float = 0.6
-    interest_cosine: float = 0.4
+    short_term_cosine: float = 1.5
+    interest_cosine: float = 0.3
     query_cosine: float = 0.0
-    category_affinity: float = 0.3
+    category_affinity: float = 0.2
     brand_affinity: float = 0.3
     price_fit: float = 0.1
-    item_to_item: float = 1.5
-    neighbour_score: float = 0.5
-    retrieval_score: float = 0.05
+    item_to_item: float = 3.0
+    neighbour_score: float = 0.3
+    retrieval_score: float = 0.2
     recency: float = 0.0
     popularity: float = 0.3
     trend: float = 0.1
@@ -44,7 +44,7 @@ class LinearBlend:
 
     name = "linear-blend"
 
-    def __init__(self, weights: BlendWeights | None = None, version: str = "1") -> None:
+    def __init__(self, weights: BlendWeights | None = None, version: str = "2") -> None:
         self.weights = BlendWeights() if weights is None else weights
         self.version = version
         by_name = {field.name: getattr(self.weights, field.name) for field in fields(self.weights)}

@@ -26,6 +26,8 @@ ROLE = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 READY_LINE = 7
 """Index of the line of postmaster.pid that says `ready` once connections are accepted."""
+DYING_S = 1.0
+"""How long a server that was found but does not answer may take to end before it is adopted (it may be recovering)."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,8 @@ class EmbeddedPostgres:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + timeout_s
         found = self.running()
+        if found is not None and not self.healthy() and self._wait_gone(found, DYING_S):
+            found = None  # it was on its way out when it was found
         if found is None:
             self._initialise(user)
             self._configure(user)
