@@ -1,6 +1,7 @@
 """The ingress deployment `Gateway`: one process with everything the hot path needs."""
 
 import gc
+import sys
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -29,6 +30,7 @@ def build_replica_app() -> ASGIApp:
     state = open_state(settings, resolve_addresses(settings))
     app = build_app(state)
     _states.append(state)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()  # what was loaded now stays: full collections would stall requests for 190 ms
     return app
