@@ -25,6 +25,7 @@ from services.core.paths import HomePaths
 from services.features.online.writer import OnlineWriter
 from services.features.portrait import Portrait
 from services.features.snapshot_build import build_snapshot, publish
+from services.recommend.linear import LinearBlend
 
 pytestmark = pytest.mark.e2e
 
@@ -86,7 +87,7 @@ def test_a_known_user_gets_a_personal_list_with_reasons(api: httpx.Client, portr
     found = answer.json()
     assert answer.status_code == 200 and len(found["items"]) == 10
     assert not found["cold_start"] and not found["degraded"]
-    assert found["model"] == {"name": "linear-blend", "version": "1"}
+    assert found["model"] == {"name": "linear-blend", "version": LinearBlend().version}
     assert found["profile_age_ms"] >= 60_000
     shown = {item["item_id"] for item in found["items"]}
     assert not shown & set(portraits[0].bought) and not shown & set(portraits[0].hidden)
@@ -110,7 +111,7 @@ def test_what_was_shown_reaches_postgres(api: httpx.Client, database: Addresses,
     )
     stored = eventually(lambda: rows(database, query, shown["request_id"]))
     assert [row[0] for row in stored] == [item["item_id"] for item in shown["items"]]
-    assert {row[1:] for row in stored} == {(portraits[1].user_id, "home", 1.0, "linear-blend@1")}
+    assert {row[1:] for row in stored} == {(portraits[1].user_id, "home", 1.0, f"linear-blend@{LinearBlend().version}")}
 
 
 def test_an_accepted_event_is_committed(api: httpx.Client, database: Addresses):

@@ -57,13 +57,13 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         users = [SimilarUser(name, similarity) for name, similarity in portrait.neighbours[:count]]
         return json_response(SimilarUsersAnswer(user_id, users))
 
-    put = describe.route(path=("user_id",), body=WireUser, answer=UserAnswer, errors=(400, 413, 422, 503))
+    put = describe.route(path=("user_id",), body=WireUser, answer=UserAnswer, errors=(400, 404, 413, 422, 503))
     put["openapi_extra"]["responses"]["201"] = {**put["openapi_extra"]["responses"]["200"], "description": "New"}
     app.add_api_route(
         "/v1/users/{user_id:path}/profile",
         profile,
         methods=["GET"],
-        **describe.route(path=("user_id",), answer=ProfileAnswer, errors=(422, 503)),
+        **describe.route(path=("user_id",), answer=ProfileAnswer, errors=(404, 422, 503)),
     )
     app.add_api_route(
         "/v1/users/{user_id:path}/similar",
@@ -73,7 +73,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
             path=("user_id",),
             query=(count_parameter(DEFAULT_SIMILAR, MAX_SIMILAR),),
             answer=SimilarUsersAnswer,
-            errors=(422, 503),
+            errors=(404, 422, 503),
         ),
     )
     app.add_api_route("/v1/users/{user_id:path}", put_user, methods=["PUT"], **put)
