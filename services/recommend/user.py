@@ -20,14 +20,16 @@ class UserView:
     """Indices int32 into one snapshot; items that it does not hold are left out.
 
     `view`: what the features are computed from. `recent`: the latest items engaged with positively, newest first,
-    beside `recent_items`; `excluded`: bought and hidden; `categories`: favourite category codes, heaviest first;
-    `anchors`: items and `context_categories`: codes that the request's context names.
+    beside `recent_items`; `medoids`: of the interests, heaviest first; `excluded`: bought and hidden; `categories`:
+    favourite category codes, heaviest first; `anchors`: items and `context_categories`: codes that the request's
+    context names.
     """
 
     portrait: Portrait
     view: PortraitView
     recent: NDArray[np.int32]
     recent_items: tuple[RecentItem, ...]
+    medoids: NDArray[np.int32]
     excluded: NDArray[np.int32]
     categories: NDArray[np.int32]
     anchors: NDArray[np.int32]
@@ -58,6 +60,7 @@ def view_user(portrait: Portrait, context: dict[str, Any], snapshot: ItemSnapsho
         view=view_portrait(portrait, snapshot),
         recent=recent[recent >= 0],
         recent_items=tuple(item for item, index in zip(positive, recent.tolist(), strict=True) if index >= 0),
+        medoids=_held(snapshot, [interest.item_id for interest in portrait.interests]),
         excluded=_held(snapshot, out),
         categories=_codes(snapshot.category_index, [name for name, _ in portrait.categories]),
         anchors=_held(snapshot, _texts(context, "item_id", "item_ids")[:MAX_ANCHORS]),

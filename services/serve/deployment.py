@@ -15,6 +15,9 @@ from services.serve.loopback import keep_on_loopback
 if TYPE_CHECKING:
     from services.serve.state import State
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long another thread may keep the interpreter from the one that answers requests (Python's default: 5 ms)."""
+
 _states: "list[State]" = []
 
 
