@@ -14,6 +14,7 @@ from services.db.models.features import (
 )
 from services.db.models.impressions import Impression
 from services.db.models.jobs import Checkpoint, Job
+from services.db.models.live import PendingUser, QuarantinedUser, TailPartition, UserState
 from services.db.models.users import User
 
 __all__ = [
@@ -29,8 +30,12 @@ __all__ = [
     "ItemEngagement",
     "ItemVector",
     "Job",
+    "PendingUser",
     "ProfileFeatures",
+    "QuarantinedUser",
     "ReferenceStatistics",
     "ServingFeatures",
+    "TailPartition",
     "User",
+    "UserState",
 ]
