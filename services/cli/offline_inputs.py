@@ -20,9 +20,10 @@ from services.profiles.chunk import compute_chunk
 from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.config import ProfileConfig
 from services.profiles.engagement import compute_engagement
-from services.profiles.events import COLUMNS, EventBatch, build_batch
-from services.profiles.neighbours import Neighbourhood, nearest_users, neighbour_items
-from services.profiles.pool import ComputedPool, computed_pool
+from services.profiles.events import COLUMNS
+from services.profiles.fold import fold
+from services.profiles.neighbours import find_neighbours
+from services.profiles.pool import computed_pool
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_fit import fit_reference
 
@@ -85,23 +86,19 @@ def offline_portraits(
     """The portraits that a full recompute would write as of `as_of`, by user id."""
     config = config or ProfileConfig()
     catalogue = build_catalogue(items, vectors)
-    batches = [build_batch(chunk, catalogue) for chunk in _user_chunks(_complete(events), config)]
-    parts = [compute_chunk(batch, catalogue, reference, as_of.timestamp(), config) for batch in batches]
-    pairs = list(zip(batches, parts, strict=True))
-    pool = computed_pool(((batch, part.taste) for batch, part in pairs), catalogue, config)
+    chunks = _user_chunks(_complete(events), config)
+    states = [fold(None, chunk, catalogue, reference, config) for chunk in chunks]
+    parts = [compute_chunk(some, catalogue, reference, as_of.timestamp(), config) for some in states]
+    pairs = list(zip(states, parts, strict=True))
+    pool = computed_pool(((some, part.taste) for some, part in pairs), catalogue, config)
     portraits = {}
-    for batch, part in pairs:
-        near = _neighbourhood(batch, part.taste, pool, catalogue.space, config)
-        made = assemble(batch, part, near, catalogue, as_of.timestamp(), config)
+    for some, part in pairs:
+        near = find_neighbours(
+            some, part.taste, catalogue.space, pool.pool, lambda _: (pool.matrix, pool.item_ids), config
+        )
+        made = assemble(some, part, near, catalogue, as_of.timestamp(), config)
         portraits |= {portrait.user_id: portrait for portrait in made}
     return portraits
-
-
-def _neighbourhood(batch: EventBatch, taste, pool: ComputedPool, space: str, config: ProfileConfig) -> Neighbourhood:
-    near = nearest_users(batch.user_ids, taste.long_term, taste.has_vector, space, pool.pool, config.neighbours_asked)
-    rows = pc.fill_null(pc.index_in(batch.item_ids, value_set=pool.item_ids), -1).to_numpy(zero_copy_only=False)
-    items = neighbour_items(near, pool.matrix, taste.held.user, rows[taste.held.item], config)
-    return Neighbourhood(near, pool.pool.user_ids, items, pool.item_ids)
 
 
 def _user_chunks(events: pa.Table, config: ProfileConfig) -> list[pa.Table]:

@@ -7,48 +7,48 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from services.core.types import EventType
 from services.features.portrait import Interest, Portrait, PriceAffinity, RecentItem, pack_vector
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles
 from services.profiles.config import ProfileConfig
-from services.profiles.events import TYPES, EventBatch
-from services.profiles.items import OWNING, listed
-from services.profiles.neighbours import Neighbourhood
-from services.profiles.ranked import Ranked, at_most, row_starts, sliced
+from services.profiles.events import TYPES
+from services.profiles.items import listed
+from services.profiles.near import Neighbours
+from services.profiles.ranked import at_most, row_starts, sliced
+from services.profiles.state import UserStates
 from services.profiles.weights import decay
 
 
 def assemble(
-    events: EventBatch,
+    states: UserStates,
     parts: ChunkProfiles,
-    near: Neighbourhood,
+    neighbours: Sequence[Neighbours],
     catalogue: Catalogue,
     as_of: float,
     config: ProfileConfig,
 ) -> list[Portrait]:
-    """One portrait a user, in the order of `events.user_ids`."""
+    """One portrait a user, in the order of `states.user_ids`."""
     taste = parts.taste
     columns: dict[str, Sequence[Any]] = {
-        "user_id": events.user_ids.to_pylist(),
-        "as_of": [as_of] * events.users,
-        "newest_event": events.time[events.starts()[1:] - 1].tolist(),
-        "event_count": np.diff(events.starts()).tolist(),
+        "user_id": states.user_ids.to_pylist(),
+        "as_of": [as_of] * states.users,
+        "newest_event": states.newest.tolist(),
+        "event_count": states.totals["events"].tolist(),
         "confidence": parts.confidence.round(4).tolist(),
         "lifecycle": parts.lifecycle,
         "space": np.where(taste.has_vector, catalogue.space, "").tolist(),
         "long_term": _vectors(taste.long_term, taste.has_vector),
         "short_term": _vectors(taste.short_term, taste.has_vector),
-        "interests": _interests(parts, catalogue, events.users),
+        "interests": _interests(parts, catalogue, states.users),
         "categories": parts.affinities.categories.pairs(catalogue.category_names),
         "brands": parts.affinities.brands.pairs(catalogue.brand_names),
         "price": _prices(parts.affinities.price),
         "behaviour": [row.tobytes() for row in parts.behaviour.astype("<f4")],
-        "recent_items": _recent(events, parts, as_of, config),
-        "bought": _listed(events, OWNING, config),
-        "hidden": _listed(events, (EventType.HIDE,), config),
-        "neighbours": _first(near.users, config.neighbours).pairs(near.user_ids),
-        "neighbour_items": near.items.pairs(near.item_ids),
+        "recent_items": _recent(states, parts, as_of, config),
+        "bought": _listed(states, "bought", config),
+        "hidden": _listed(states, "hid", config),
+        "neighbours": [near.users for near in neighbours],
+        "neighbour_items": [near.items for near in neighbours],
     }
     return [Portrait(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
@@ -70,31 +70,25 @@ def _prices(price: NDArray[np.float64]) -> list[PriceAffinity | None]:
 
 
 def _recent(
-    events: EventBatch, parts: ChunkProfiles, as_of: float, config: ProfileConfig
+    states: UserStates, parts: ChunkProfiles, as_of: float, config: ProfileConfig
 ) -> list[tuple[RecentItem, ...]]:
     """The newest distinct items of each user, with weights as of `as_of`."""
     held = parts.taste.held
-    order = np.lexsort((-held.last, held.user))
+    order = np.lexsort((held.item, -held.time, held.user))
     order = order[at_most(held.user[order], config.recent_items)]
-    user, last = held.user[order], held.last[order]
+    user = held.user[order]
     weight = held.weight[order] * decay(as_of - parts.taste.reference[user], config.long_half_life)
     rows = zip(
-        events.item_ids.take(pa.array(held.item[order])).to_pylist(),
+        states.item_ids.take(pa.array(held.item[order])).to_pylist(),
         [TYPES[code] for code in held.type[order].tolist()],
-        events.time[last].tolist(),
+        held.time[order].tolist(),
         weight.round(6).tolist(),
         strict=True,
     )
-    return sliced([RecentItem(*row) for row in rows], row_starts(user, events.users))
+    return sliced([RecentItem(*row) for row in rows], row_starts(user, states.users))
 
 
-def _listed(events: EventBatch, types: tuple[EventType, ...], config: ProfileConfig) -> list[tuple[str, ...]]:
-    user, item = listed(events, types)
+def _listed(states: UserStates, moment: str, config: ProfileConfig) -> list[tuple[str, ...]]:
+    user, item = listed(states, moment)
     kept = at_most(user, config.listed_items)
-    return sliced(events.item_ids.take(pa.array(item[kept])).to_pylist(), row_starts(user[kept], events.users))
-
-
-def _first(ranked: Ranked, count: int) -> Ranked:
-    row = np.repeat(np.arange(len(ranked.indptr) - 1), np.diff(ranked.indptr))
-    kept = at_most(row, count)
-    return Ranked(row_starts(row[kept], len(ranked.indptr) - 1), ranked.columns[kept], ranked.values[kept])
+    return sliced(states.item_ids.take(pa.array(item[kept])).to_pylist(), row_starts(user[kept], states.users))

@@ -5,9 +5,13 @@ from numpy.typing import NDArray
 
 from feature_repo.names import BEHAVIOUR_FEATURES
 from services.core.types import WINDOWS, EventType
-from services.profiles.events import EventBatch
+from services.profiles.events import CODE
+from services.profiles.state import UserStates
 
 Floats = NDArray[np.float64]
+
+ROUNDING = 1e-12
+"""A variance below this, of ratings from 1 to 5, is the rounding error of its two sums."""
 
 COUNTED_TYPES: dict[str, EventType] = {
     "views": EventType.VIEW,
@@ -20,43 +24,50 @@ COUNTED_TYPES: dict[str, EventType] = {
 }
 
 
-def behaviour(events: EventBatch, as_of: float) -> NDArray[np.float32]:
+def behaviour(states: UserStates, as_of: float) -> NDArray[np.float32]:
     """(U, F) float32 in the order of `names.BEHAVIOUR_FEATURES`, NaN where undefined.
 
-    An event belongs to a window when 0 ≤ as_of − time < window. Depth and click position are means over the longest
-    window; ratings (mean and population deviation) and sentiment are over all events.
+    An event belongs to a window when as_of − time < window; one that is dated a little ahead is in all of them. Depth
+    and click position are means over the longest window; ratings (mean and population deviation) and sentiment are over
+    all events.
     """
-    found = dict(_windows(events, as_of))
-    recent = as_of - events.time < max(WINDOWS.values())
-    found["depth_mean"], _ = _mean_and_deviation(events, events.depth, recent & events.is_type(EventType.VIEW))
-    clicked = recent & events.is_type(EventType.CLICK)
-    found["click_position_mean"], _ = _mean_and_deviation(events, events.position, clicked)
-    judged = events.is_type(EventType.RATING, EventType.REVIEW)
-    found["rating_mean"], found["rating_std"] = _mean_and_deviation(events, events.rating, judged)
-    found["sentiment_mean"], _ = _mean_and_deviation(events, events.sentiment, judged)
+    log = states.log
+    found = dict(_windows(states, as_of))
+    recent = as_of - log["time"] < max(WINDOWS.values())
+    found["depth_mean"] = _mean(states, log["depth"], recent & _is(log, EventType.VIEW))
+    found["click_position_mean"] = _mean(states, log["position"], recent & _is(log, EventType.CLICK))
+    count, total, squares = states.totals["ratings"].T
+    felt, feeling = states.totals["sentiments"].T
+    with np.errstate(invalid="ignore"):
+        found["rating_mean"] = total / count
+        spread = squares / count - found["rating_mean"] ** 2
+        found["rating_std"] = np.sqrt(np.where(spread > ROUNDING, spread, 0.0 * spread))
+        found["sentiment_mean"] = feeling / felt
     return np.column_stack([found[name] for name in BEHAVIOUR_FEATURES]).astype(np.float32)
 
 
-def _windows(events: EventBatch, as_of: float) -> list[tuple[str, Floats]]:
-    age = as_of - events.time
-    dwell = np.nan_to_num(events.dwell_ms) * events.is_type(EventType.VIEW)
-    kinds = {name: events.is_type(kind) for name, kind in COUNTED_TYPES.items()}
+def _is(log: NDArray[np.void], kind: EventType) -> NDArray[np.bool_]:
+    return log["type"] == CODE[kind]
+
+
+def _windows(states: UserStates, as_of: float) -> list[tuple[str, Floats]]:
+    log = states.log
+    age = as_of - log["time"]
+    dwell = np.nan_to_num(log["dwell_ms"]) * _is(log, EventType.VIEW)
+    kinds = {name: _is(log, kind) for name, kind in COUNTED_TYPES.items()}
     result = []
     for window, seconds in WINDOWS.items():
         inside = age < seconds
-        user = events.user[inside]
-        result.append((f"dwell_ms_{window}", np.bincount(user, dwell[inside], events.users)))
+        user = states.log_user[inside]
+        result.append((f"dwell_ms_{window}", np.bincount(user, dwell[inside], states.users)))
         for name, of_kind in kinds.items():
-            result.append((f"{name}_{window}", np.bincount(user, of_kind[inside], events.users)))
+            result.append((f"{name}_{window}", np.bincount(user, of_kind[inside], states.users)))
     return result
 
 
-def _mean_and_deviation(events: EventBatch, values: Floats, kept: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Per user mean and population standard deviation of the kept values; NaN without one."""
+def _mean(states: UserStates, values: NDArray[np.float32], kept: NDArray[np.bool_]) -> Floats:
+    """(U,) mean of the kept values; NaN without one."""
     kept = kept & ~np.isnan(values)
-    user, value = events.user[kept], values[kept]
-    count = np.bincount(user, minlength=events.users)
+    user, value = states.log_user[kept], values[kept].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(user, value, events.users) / count
-        square = np.bincount(user, (value - mean[user]) ** 2, events.users) / count
-    return mean, np.sqrt(square)
+        return np.bincount(user, value, states.users) / np.bincount(user, minlength=states.users)

@@ -1,4 +1,4 @@
-"""Everything of the portraits of a chunk of users, computed together; assembling portraits from it is `assemble`."""
+"""Everything of the portraits of some users, computed together from their states; `assemble` makes portraits of it."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,14 @@ from services.profiles.affinities import Affinities, affinities
 from services.profiles.behaviour import behaviour
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.events import EventBatch
 from services.profiles.interests import Interests, interests
 from services.profiles.items import HeldItems, held_items
 from services.profiles.lifecycle import confidence, lifecycles
 from services.profiles.naming import InterestNames, name_interests
 from services.profiles.reference import ReferenceStatistics
+from services.profiles.state import UserStates
 from services.profiles.sums import ProfileSums, profile_sums
 from services.profiles.vectors import taste_vectors
-from services.profiles.weights import BaseWeights, base_weights
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,6 @@ class Taste:
     `reference` (U,) is the time of each user's newest event that says anything, −inf without one.
     """
 
-    weights: BaseWeights
     sums: ProfileSums
     held: HeldItems
     long_term: NDArray[np.float32]
@@ -52,29 +50,25 @@ class ChunkProfiles:
     lifecycle: list[str]
 
 
-def compute_taste(
-    events: EventBatch, catalogue: Catalogue, reference: ReferenceStatistics, config: ProfileConfig
-) -> Taste:
-    """Weights, decayed sums, held items and vectors of a batch that holds all events of its users."""
-    weights = base_weights(events, catalogue, reference, config)
-    sums = profile_sums(events, weights, catalogue, config)
-    signed = weights.signed(sums.mean_rating(config)[events.user])
-    held = held_items(events, signed, weights.evidence > 0, sums.evidence.reference, config)
-    return Taste(weights, sums, held, *taste_vectors(sums, config))
+def compute_taste(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> Taste:
+    """Decayed sums, held items and vectors."""
+    sums = profile_sums(states, catalogue, config)
+    held = held_items(states, catalogue, sums.mean_rating(config), config)
+    return Taste(sums, held, *taste_vectors(sums, config))
 
 
 def compute_chunk(
-    events: EventBatch, catalogue: Catalogue, reference: ReferenceStatistics, as_of: float, config: ProfileConfig
+    states: UserStates, catalogue: Catalogue, reference: ReferenceStatistics, as_of: float, config: ProfileConfig
 ) -> ChunkProfiles:
-    """Everything but the neighbours. `as_of` in epoch seconds; no event of the batch is later."""
-    taste = compute_taste(events, catalogue, reference, config)
+    """Everything but the neighbours. `as_of` in epoch seconds."""
+    taste = compute_taste(states, catalogue, config)
     found = interests(taste.held, catalogue, config)
     return ChunkProfiles(
         taste=taste,
         interests=found,
         interest_names=name_interests(found, catalogue, config),
         affinities=affinities(taste.sums, catalogue, reference, config),
-        behaviour=behaviour(events, as_of),
+        behaviour=behaviour(states, as_of),
         confidence=confidence(taste.sums.evidence.totals[:, 0], config),
-        lifecycle=lifecycles(events, as_of, config),
+        lifecycle=lifecycles(states, as_of, config),
     )

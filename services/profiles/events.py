@@ -28,6 +28,9 @@ COLUMNS: tuple[str, ...] = (
 )
 """The columns of the events table that profiles read."""
 
+SEQUENCE = "sequence"
+"""Read as well where states are kept."""
+
 
 @dataclass(frozen=True)
 class EventBatch:
@@ -36,7 +39,8 @@ class EventBatch:
     `user` (m,) rows into `user_ids`; `item` (m,) codes into `item_ids` (of this chunk, in order; −1 without
     an item);
     `row` (m,) rows into the catalogue, −1 for an item it does not hold; `type` (m,) codes into `TYPES`; `time` (m,)
-    epoch seconds; the rest (m,) float64, NaN where the event does not carry it.
+    epoch seconds; `sequence` (m,) the place in the event log, −1 where it was not read; the rest (m,) float64, NaN where
+    the event does not carry it.
     """
 
     user_ids: pa.Array
@@ -46,6 +50,7 @@ class EventBatch:
     row: NDArray[np.int64]
     type: NDArray[np.int8]
     time: NDArray[np.float64]
+    sequence: NDArray[np.int64]
     position: NDArray[np.float64]
     dwell_ms: NDArray[np.float64]
     depth: NDArray[np.float64]
@@ -71,12 +76,14 @@ class EventBatch:
 
 
 def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
-    """The batch of an events table with `COLUMNS`, in any order; of events at the same time the later row is later."""
+    """The batch of an events table with `COLUMNS`, in any order; of events at the same time the later in the log
+    (`sequence`, where the table has it), else the later row, is later."""
     user_ids, user = _sorted_codes(table.column(columns.USER_ID))
     item_ids, item = _sorted_codes(table.column(columns.ITEM_ID))
     known = pc.index_in(table.column(columns.TYPE).cast(pa.string()), value_set=pa.array(TYPES, pa.string()))
     time = table.column(columns.TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy() / 1e6
-    order = np.lexsort((time, user))
+    sequence = table.column(SEQUENCE).to_numpy() if SEQUENCE in table.column_names else np.full(len(user), -1)
+    order = np.lexsort((sequence, time, user))
     rows = np.append(catalogue.indices(item_ids), -1)  # code −1, an event without an item, finds this −1
     return EventBatch(
         user_ids=user_ids,
@@ -86,6 +93,7 @@ def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
         row=rows[item[order]],
         type=pc.fill_null(known, -1).to_numpy().astype(np.int8)[order],
         time=time[order],
+        sequence=sequence[order],
         **{
             name: _numbers(table.column(name))[order]
             for name in ("position", "dwell_ms", "depth", "price", "rating", "sentiment")

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.types import EventType, Lifecycle
-from services.profiles.config import DAY, ProfileConfig
-from services.profiles.events import EventBatch
+from services.core.types import Lifecycle
+from services.profiles.config import ProfileConfig
+from services.profiles.state import UserStates
 
 Floats = NDArray[np.float64]
 
@@ -19,23 +19,15 @@ def confidence(evidence: Floats, config: ProfileConfig) -> Floats:
     return 1.0 - np.exp(-evidence / config.confidence_scale)
 
 
-def lifecycles(events: EventBatch, as_of: float, config: ProfileConfig) -> list[str]:
+def lifecycles(states: UserStates, as_of: float, config: ProfileConfig) -> list[str]:
     """Each user's lifecycle at `as_of`, from their own rhythm: the mean gap between the days they were active.
 
-    Silent for longer than `cooling_gaps` usual gaps (and a week): cooling; than `dormant_gaps` (and a month):
-    dormant. Otherwise new on fewer than three active days, then active. Impressions are not
-    activity.
+    Silent for longer than `cooling_gaps` usual gaps (and a week): cooling; than `dormant_gaps` (and a month): dormant.
+    Otherwise new on fewer than three active days, then active. Impressions are not activity.
     """
-    active = ~events.is_type(EventType.IMPRESSION)
-    user, time = events.user[active], events.time[active]
-    day = np.floor(time / DAY)
-    fresh = np.diff(user, prepend=-1) != 0
-    fresh[1:] |= np.diff(day) != 0
-    days = np.bincount(user, fresh, events.users)
-    first, last = np.full(events.users, np.inf), np.full(events.users, -np.inf)
-    np.minimum.at(first, user, time)
-    np.maximum.at(last, user, time)
-    span = np.where(days > 0, last - first, 0.0)
+    days, first, last = (states.totals[name] for name in ("days", "first_active", "last_active"))
+    with np.errstate(invalid="ignore"):
+        span = np.where(days > 0, last - first, 0.0)
     gap = (span + config.rhythm_prior) / np.maximum(days, 1.0)
     silence = as_of - last
     dormant_after = np.clip(config.dormant_gaps * gap, config.dormant_after, config.dormant_at_most)

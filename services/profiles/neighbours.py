@@ -5,6 +5,7 @@ does not grow with the shop. Measured on Amazon Beauty, leave-one-out, blending 
 raises Recall@10 of the neighbours' items by less than 0.006: not worth holding all users' items for.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import faiss
@@ -15,9 +16,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from services.profiles.catalogue import Catalogue
+from services.profiles.chunk import Taste
 from services.profiles.config import ProfileConfig
 from services.profiles.items import HeldItems
+from services.profiles.near import Neighbours
 from services.profiles.ranked import Ranked, at_most, rank_rows, row_starts
+from services.profiles.state import UserStates
 
 SHARPNESS = 4
 """A neighbour counts with the 4th power of its cosine: text vectors of one shop are all somewhat alike."""
@@ -35,14 +39,24 @@ class NeighbourPool:
     space: str
 
 
-@dataclass(frozen=True)
-class Neighbourhood:
-    """Of U users: ranked similar `users`, as rows of `user_ids`, and what these like, as rows of `item_ids`."""
+def find_neighbours(
+    states: UserStates,
+    taste: Taste,
+    space: str,
+    pool: NeighbourPool,
+    likes_of: Callable[[NDArray[np.int64]], tuple[sparse.csr_array, pa.Array]],
+    config: ProfileConfig,
+) -> list[Neighbours]:
+    """The neighbours of each user of `states`, whose vectors are of the vector space `space`.
 
-    users: Ranked
-    user_ids: pa.Array
-    items: Ranked
-    item_ids: pa.Array
+    `likes_of` (rows of the pool) gives (p, n) shares of weight on items, filled in those rows at least, and n item ids.
+    """
+    near = nearest_users(states.user_ids, taste.long_term, taste.has_vector, space, pool, config.neighbours_asked)
+    likes, item_ids = likes_of(np.unique(near.columns))
+    rows = pc.fill_null(pc.index_in(states.item_ids, value_set=item_ids), -1).to_numpy(zero_copy_only=False)
+    items = neighbour_items(near, likes, taste.held.user, rows[taste.held.item], config)
+    users = _first(near, config.neighbours).pairs(pool.user_ids)
+    return [Neighbours(*both) for both in zip(users, items.pairs(item_ids), strict=True)]
 
 
 def nearest_users(
@@ -128,3 +142,9 @@ def _unseen(scores: sparse.csr_array, own: sparse.csr_array, config: ProfileConf
     best = rank_rows(left, config.neighbour_items, 1e-9)
     row = np.repeat(np.arange(len(best.indptr) - 1), np.diff(best.indptr))
     return Ranked(best.indptr, best.columns, best.values / best.values[best.indptr[row]])
+
+
+def _first(ranked: Ranked, count: int) -> Ranked:
+    row = np.repeat(np.arange(len(ranked.indptr) - 1), np.diff(ranked.indptr))
+    kept = at_most(row, count)
+    return Ranked(row_starts(row[kept], len(ranked.indptr) - 1), ranked.columns[kept], ranked.values[kept])

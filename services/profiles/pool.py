@@ -16,10 +16,11 @@ from services.db.profiles import stored_long_term
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import Taste, compute_taste
 from services.profiles.config import ProfileConfig
-from services.profiles.events import EventBatch
+from services.profiles.fold import fold_batch
 from services.profiles.neighbours import NeighbourPool, liked_items
 from services.profiles.reading import read_batch
 from services.profiles.reference import ReferenceStatistics
+from services.profiles.state import UserStates, no_states
 
 
 def empty_pool() -> NeighbourPool:
@@ -61,7 +62,8 @@ class StoredPool:
     def likes(self, connection: Connection, rows: NDArray[np.int64]) -> tuple[sparse.csr_array, pa.Array]:
         asked = self.pool.user_ids.take(pa.array(rows)).to_pylist()
         events, catalogue = read_batch(connection, asked, self.until)
-        held = compute_taste(events, catalogue, self.reference, self.config).held
+        states = fold_batch(no_states(), events, catalogue, self.reference, self.config)
+        held = compute_taste(states, catalogue, self.config).held
         found = liked_items(held, events.users, catalogue, self.config.pool_items).tocoo()
         pool_row = pc.index_in(events.user_ids, value_set=self.pool.user_ids).to_numpy()
         user, item = found.coords
@@ -70,15 +72,15 @@ class StoredPool:
 
 
 def computed_pool(
-    tastes: Iterator[tuple[EventBatch, Taste]], catalogue: Catalogue, config: ProfileConfig
+    tastes: Iterator[tuple[UserStates, Taste]], catalogue: Catalogue, config: ProfileConfig
 ) -> ComputedPool:
-    """The pool of the users of some batches who have a long-term vector."""
+    """The pool of the users of some states who have a long-term vector."""
     ids, vectors, likes = [], [], []
-    for events, taste in tastes:
+    for states, taste in tastes:
         known = np.flatnonzero(taste.has_vector)
-        ids.append(events.user_ids.take(pa.array(known)))
+        ids.append(states.user_ids.take(pa.array(known)))
         vectors.append(taste.long_term[known].astype(np.float16))  # as stored, so that both pools find the same
-        likes.append(liked_items(taste.held, events.users, catalogue, config.pool_items)[known])
+        likes.append(liked_items(taste.held, states.users, catalogue, config.pool_items)[known])
     if not ids:
         return ComputedPool(empty_pool(), sparse.csr_array((0, catalogue.count)), catalogue.item_ids)
     joined = pa.concat_arrays(ids)

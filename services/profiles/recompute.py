@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine
 
+from services.core.clock import utc_now
+from services.core.logging import get_logger
 from services.db.profiles import (
     erase_profiles,
     prune_profiles,
@@ -21,21 +23,37 @@ from services.db.profiles import (
     write_profiles,
 )
 from services.db.session import transaction
+from services.db.user_states import (
+    current_snapshot,
+    delete_states,
+    enqueue_moved,
+    load_states,
+    read_visible,
+    write_states,
+)
 from services.db.users import without_consent
-from services.features.portrait import Portrait, pack
-from services.profiles.assemble import assemble
+from services.features.portrait import Portrait
 from services.profiles.catalogue import Catalogue
-from services.profiles.chunk import ChunkProfiles, Taste, compute_chunk, compute_taste
+from services.profiles.chunk import Taste, compute_chunk, compute_taste
 from services.profiles.config import ProfileConfig
-from services.profiles.events import EventBatch
-from services.profiles.neighbours import Neighbourhood, nearest_users, neighbour_items
+from services.profiles.drift import Drift
+from services.profiles.events import COLUMNS, SEQUENCE, EventBatch, build_batch
+from services.profiles.fold import fold_batch
+from services.profiles.near import Neighbours, pack_neighbours
+from services.profiles.neighbours import find_neighbours
 from services.profiles.pool import PoolSource, computed_pool, stored_pool
-from services.profiles.reading import chunked, read_batch, whole_catalogue
+from services.profiles.read_out import ReadOut, portraits_of
+from services.profiles.reading import catalogue_of, chunked, read_batch, whole_catalogue
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_store import load_reference
-from services.profiles.tables import feature_tables
+from services.profiles.state import UserStates, no_states
+from services.profiles.state_codec import decode, encode, unreadable_users
+from services.profiles.tables import MOMENT, feature_tables
 
 MICROSECOND = timedelta(microseconds=1)
+AHEAD = timedelta(days=1)
+
+log = get_logger("profiles")
 
 
 class PortraitWriter(Protocol):
@@ -48,13 +66,15 @@ class PortraitWriter(Protocol):
 
 @dataclass
 class RecomputeReport:
-    """What a recompute did: `seconds` by step, `erased` portraits of users who refused or are gone."""
+    """What a recompute did: `seconds` by step, `erased` portraits of users who refused or are gone;
+    `drift` of the states that updates had kept."""
 
     users: int = 0
     events: int = 0
     erased: int = 0
     pruned: int = 0
     reference_version: int = 0
+    drift: Drift = field(default_factory=Drift)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,6 +101,7 @@ def recompute_profiles(
     as_of: datetime,
     progress: Callable[[float], None] | None = None,
     config: ProfileConfig | None = None,
+    keep_states: bool = False,
 ) -> RecomputeReport:
     """Compute portraits as of `as_of` (timezone-aware) and write them to the feature tables and the online store.
 
@@ -89,9 +110,12 @@ def recompute_profiles(
     lose their portraits in both stores. Each chunk of users is one transaction and written online after its commit,
     so an interrupted run leaves whole portraits, and running again with the same `as_of` changes nothing more.
 
+    `keep_states` is for the present, beside live updates: the states that updates go on from are compared with what
+    all events give (`RecomputeReport.drift`) and replaced; portraits are as of the moment they are made.
+
     `writer` may be None: the feature tables alone, as for the past. `progress` is called with the share done.
     """
-    run = _Run(engine, writer, as_of, config or ProfileConfig())
+    run = _Run(engine, writer, as_of, config or ProfileConfig(), keep_states)
     with run.report.timed("plan"), transaction(engine) as connection:
         wanted = _wanted(connection, user_ids, since)
         users = run.plan(connection, wanted)
@@ -118,9 +142,18 @@ def _wanted(connection: Connection, user_ids: Iterable[str] | None, since: datet
 class _Run:
     """One recompute: its fixed inputs and its report."""
 
-    def __init__(self, engine: Engine, writer: PortraitWriter | None, as_of: datetime, config: ProfileConfig) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        writer: PortraitWriter | None,
+        as_of: datetime,
+        config: ProfileConfig,
+        keep_states: bool,
+    ) -> None:
         self.engine, self.writer, self.as_of, self.config = engine, writer, as_of, config
-        self.until = as_of + MICROSECOND  # the readers' `until` is exclusive
+        self.keep_states = keep_states
+        # The readers' `until` is exclusive. States are after all events, those dated a little ahead as well.
+        self.until = as_of + (AHEAD if keep_states else MICROSECOND)
         self.reference = ReferenceStatistics.defaults()
         self.report = RecomputeReport()
 
@@ -144,54 +177,79 @@ class _Run:
 
     def chunk(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> None:
         """Compute and write the portraits of some users."""
-        as_of, timed = self.as_of.timestamp(), self.report.timed
+        timed = self.report.timed
         with transaction(self.engine) as connection:
             with timed("read"):
-                events, catalogue = read_batch(connection, user_ids, self.until, whole)
+                kept = load_states(connection, user_ids, lock=True) if self.keep_states else None
+                snapshot = current_snapshot(connection)
+                events, catalogue = self._events(connection, user_ids, snapshot, whole)
+            as_of = self._moment(kept)
             with timed("compute"):
-                parts = compute_chunk(events, catalogue, self.reference, as_of, self.config)
+                states = fold_batch(no_states(), events, catalogue, self.reference, self.config)
+                parts = compute_chunk(states, catalogue, self.reference, as_of.timestamp(), self.config)
             with timed("neighbours"):
-                near = self._neighbourhood(connection, events, parts, source, catalogue)
+                likes_of = partial(source.likes, connection)
+                near = find_neighbours(states, parts.taste, catalogue.space, source.pool, likes_of, self.config)
             with timed("assemble"):
-                portraits = assemble(events, parts, near, catalogue, as_of, self.config)
-                packed = [pack(portrait) for portrait in portraits]
-                tables = feature_tables(portraits, packed, parts.behaviour, self.as_of)
+                made = portraits_of(states, parts, near, catalogue, as_of.timestamp(), self.config)
+                tables = feature_tables(made.portraits, made.packed, made.behaviour, as_of)
             with timed("write"):
-                write_profiles(connection, tables, self.as_of)
+                write_profiles(connection, tables, as_of)
+                if kept is not None:
+                    self._compare(kept, states)
+                    write_states(
+                        connection,
+                        _state_table(states, made, near, self.reference.version, as_of),
+                        snapshot,
+                        neighbours=True,
+                    )
         if self.writer is not None:
             with timed("online"):
-                self.writer.write_portraits(portraits)
+                self._publish(self.writer, made.portraits, as_of)
         self.report.users += events.users
         self.report.events += events.count
 
+    def _events(
+        self, connection: Connection, user_ids: list[str], snapshot: str, whole: Catalogue | None
+    ) -> tuple[EventBatch, Catalogue]:
+        """The users' events: all that the snapshot shows where states are kept, else those before `until`."""
+        if not self.keep_states:
+            return read_batch(connection, user_ids, self.until, whole)
+        table = read_visible(connection, user_ids, snapshot, (*COLUMNS, SEQUENCE))
+        catalogue = catalogue_of(connection, table) if whole is None else whole
+        return build_batch(table, catalogue), catalogue
+
+    def _moment(self, kept: pa.Table | None) -> datetime:
+        """As of when the portraits of a chunk are: later than any that its users have, whatever the clock says."""
+        if kept is None:
+            return self.as_of
+        newest = pc.max(kept.column("as_of")).as_py()
+        now = utc_now()
+        return now if newest is None else max(now, newest.astimezone(UTC) + MICROSECOND)
+
+    def _compare(self, kept: pa.Table, fresh: UserStates) -> None:
+        """Count how far the kept states have drifted; those of another reference version are no comparison."""
+        kept = kept.filter(pc.equal(kept.column("reference_version"), self.reference.version))
+        damaged = pa.array(unreadable_users(kept), pa.string())
+        kept = kept.filter(pc.invert(pc.is_in(kept.column("user_id"), value_set=damaged)))
+        drifted = self.report.drift.add(decode(kept), fresh, self.config)
+        if drifted:
+            log.warning("profile-drift", users=len(drifted), largest=self.report.drift.largest)
+
+    def _publish(self, writer: PortraitWriter, portraits: list[Portrait], as_of: datetime) -> None:
+        """Write the portraits online; where an update came between commit and write, it is to be published again."""
+        writer.write_portraits(portraits)
+        if self.keep_states:
+            with transaction(self.engine) as connection:
+                enqueue_moved(connection, [portrait.user_id for portrait in portraits], as_of)
+
     def _tastes(
         self, connection: Connection, users: pa.Table, catalogue: Catalogue
-    ) -> Iterator[tuple[EventBatch, Taste]]:
+    ) -> Iterator[tuple[UserStates, Taste]]:
         for ids, _ in chunked(users, self.config):
             events, _ = read_batch(connection, ids, self.until, catalogue)
-            yield events, compute_taste(events, catalogue, self.reference, self.config)
-
-    def _neighbourhood(
-        self,
-        connection: Connection,
-        events: EventBatch,
-        parts: ChunkProfiles,
-        source: PoolSource,
-        catalogue: Catalogue,
-    ) -> Neighbourhood:
-        taste, pool = parts.taste, source.pool
-        near = nearest_users(
-            events.user_ids,
-            taste.long_term,
-            taste.has_vector,
-            catalogue.space,
-            pool,
-            self.config.neighbours_asked,
-        )
-        likes, item_ids = source.likes(connection, np.unique(near.columns))
-        rows = pc.fill_null(pc.index_in(events.item_ids, value_set=item_ids), -1).to_numpy(zero_copy_only=False)
-        items = neighbour_items(near, likes, taste.held.user, rows[taste.held.item], self.config)
-        return Neighbourhood(near, pool.user_ids, items, item_ids)
+            states = fold_batch(no_states(), events, catalogue, self.reference, self.config)
+            yield states, compute_taste(states, catalogue, self.config)
 
     def _erase(self, connection: Connection, user_ids: list[str]) -> None:
         """Online first: were only the tables' rows gone, no later run would know of the portrait left online."""
@@ -200,3 +258,20 @@ class _Run:
         if self.writer is not None:
             self.writer.delete_portraits(user_ids)
         self.report.erased = erase_profiles(connection, user_ids)
+        delete_states(connection, user_ids)
+
+
+def _state_table(
+    states: UserStates, made: ReadOut, near: Sequence[Neighbours], version: int, as_of: datetime
+) -> pa.Table:
+    """Rows of the table `user_states`."""
+    return pa.table(
+        {
+            "user_id": states.user_ids,
+            **encode(states),
+            "neighbours": pack_neighbours(near),
+            "packed": pa.array(made.packed, pa.binary()),
+            "reference_version": pa.array([version] * states.users, pa.int32()),
+            "as_of": pa.array([as_of] * states.users, MOMENT),
+        }
+    )

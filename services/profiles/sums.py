@@ -1,16 +1,15 @@
-"""Everything of a portrait that is a decayed sum: built from events in any batches, merged, then read out."""
+"""The decayed sums of a portrait, read out of the users' states against the catalogue of the day."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.types import EventType
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.decay import DecayedSums, Matrix
-from services.profiles.events import EventBatch
-from services.profiles.weights import BaseWeights, mean_ratings
+from services.profiles.decay import EMPTY, DecayedSums, Matrix
+from services.profiles.state import UserStates
+from services.profiles.weights import mean_ratings
 
 Floats = NDArray[np.float64]
 
@@ -26,11 +25,6 @@ class RatedSums:
     plain: DecayedSums
     slope: DecayedSums | None
 
-    def merged(self, other: "RatedSums") -> "RatedSums":
-        if self.slope is None or other.slope is None:
-            return RatedSums(self.plain.merged(other.plain), self.slope or other.slope)
-        return RatedSums(self.plain.merged(other.plain), self.slope.merged(other.slope))
-
     def totals(self, mean_rating: Floats, to: Floats | None = None) -> Matrix:
         """(rows, k) as of `to` (rows,), by default of each row's own newest event; `mean_rating` (rows,)."""
         both = self.plain if self.slope is None else self.plain.merged(self.slope.scaled(-mean_rating))
@@ -39,7 +33,8 @@ class RatedSums:
 
 @dataclass(frozen=True)
 class ProfileSums:
-    """The sums of U users. `price` holds Σw, Σw·ln p, Σw·(ln p)²; `ratings` the count and sum of all ratings."""
+    """The sums of U users. `price` holds Σw, Σw·ln p, Σw·(ln p)²; `ratings` (U, 2) the count and sum of
+    all ratings."""
 
     long_term: RatedSums
     short_term: RatedSums
@@ -48,65 +43,60 @@ class ProfileSums:
     mass: RatedSums
     evidence: DecayedSums
     price: DecayedSums
-    ratings: DecayedSums
-
-    def merged(self, other: "ProfileSums") -> "ProfileSums":
-        """The sums of both sets of events; rows stand for the same users in both."""
-        return ProfileSums(**{f.name: getattr(self, f.name).merged(getattr(other, f.name)) for f in fields(self)})
+    ratings: Floats
 
     def mean_rating(self, config: ProfileConfig) -> Floats:
         """(U,) each user's mean rating, drawn towards the prior."""
-        return mean_ratings(self.ratings.totals[:, 0], self.ratings.totals[:, 1], config)
+        return mean_ratings(self.ratings[:, 0], self.ratings[:, 1], config)
 
 
-def profile_sums(
-    events: EventBatch,
-    weights: BaseWeights,
-    catalogue: Catalogue,
-    config: ProfileConfig,
-    kept: NDArray[np.bool_] | None = None,
-) -> ProfileSums:
-    """The sums of a batch's events, or of those `kept` (m,). `weights` come from `base_weights`, which looks up the
-    users' earlier events on an item, so that sums of parts of a batch merge into the sums of the whole."""
-    builder = _Builder(events, weights, np.ones(events.count, bool) if kept is None else kept)
+def profile_sums(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> ProfileSums:
+    """The sums of the users' states over what the catalogue says of their items."""
+    rows = _Rows(states, catalogue)
     long, short = config.long_half_life, config.short_half_life
-    known = events.row >= 0
-    with_vector = known & catalogue.has_vector[events.row] if catalogue.count else known
     return ProfileSums(
-        long_term=builder.of_items(catalogue.vectors, with_vector, long),
-        short_term=builder.of_items(catalogue.vectors, with_vector, short),
-        categories=builder.of_items(catalogue.categories, known, long),
-        brands=builder.of_items(catalogue.brands(), known, long),
-        mass=builder.of_items(_masses(catalogue), known & ~events.is_type(EventType.HIDE), long),
-        evidence=builder.of_events(weights.evidence[:, None], weights.evidence > 0, long),
-        price=builder.of_events(*_price_moments(events, weights, catalogue), long),
-        ratings=builder.of_events(
-            np.column_stack([np.ones(events.count), events.rating]), ~np.isnan(events.rating), np.inf
-        ),
+        long_term=rows.rated(catalogue.vectors, "long", long, rows.with_vector),
+        short_term=rows.rated(catalogue.vectors, "short", short, rows.with_vector),
+        categories=rows.rated(catalogue.categories, "long", long, rows.known),
+        brands=rows.rated(catalogue.brands(), "long", long, rows.known),
+        mass=rows.rated(_masses(catalogue), "long", long, rows.known, less="hides"),
+        evidence=rows.plain(states.rows["evidence"][:, None], rows.said, long),
+        price=_price_moments(states, rows, catalogue, long),
+        ratings=states.totals["ratings"][:, :2],
     )
 
 
-class _Builder:
-    """Sums of one batch over some of its events and some matrix."""
+class _Rows:
+    """Item rows of states as weighted, timed observations of catalogue rows."""
 
-    def __init__(self, events: EventBatch, weights: BaseWeights, kept: NDArray[np.bool_]) -> None:
-        self.events, self.weights, self.kept = events, weights, kept
+    def __init__(self, states: UserStates, catalogue: Catalogue) -> None:
+        self.states = states
+        self.said = states.rows["count"] > 0
+        self.row = catalogue.indices(states.item_ids)[states.item]
+        self.known = self.said & (self.row >= 0)
+        self.with_vector = self.known & catalogue.has_vector[self.row] if catalogue.count else self.known
 
-    def of_items(self, matrix: Matrix, kept: NDArray[np.bool_], half_life: float) -> RatedSums:
-        kept = kept & self.kept & (self.weights.evidence > 0)
-        plain = self._sum(matrix, kept, self.weights.constant, half_life)
-        rated = kept & (self.weights.slope != 0)
-        return RatedSums(plain, self._sum(matrix, rated, self.weights.slope, half_life) if rated.any() else None)
+    def rated(
+        self, matrix: Matrix, name: str, half_life: float, kept: NDArray[np.bool_], less: str | None = None
+    ) -> RatedSums:
+        """Sums of the weights `name`, without the part `less`, times the rows of a matrix of items."""
+        rows = self.states.rows
+        weight = rows[name] if less is None else rows[name] - rows[less]
+        slope = rows[f"{name}_slope"]
+        rated = kept & (slope != 0)
+        plain = self._of_items(matrix, kept, weight, half_life)
+        return RatedSums(plain, self._of_items(matrix, rated, slope, half_life) if rated.any() else None)
 
-    def of_events(self, values: Floats, kept: NDArray[np.bool_], half_life: float) -> DecayedSums:
-        index = np.flatnonzero(kept & self.kept)
-        user, time = self.events.user[index], self.events.time[index]
-        return DecayedSums.of_events(user, self.events.users, time, np.ones(len(index)), values[index], half_life)
-
-    def _sum(self, matrix: Matrix, kept: NDArray[np.bool_], weight: Floats, half_life: float) -> DecayedSums:
+    def plain(self, values: Floats, kept: NDArray[np.bool_], half_life: float) -> DecayedSums:
+        """Sums of `values` (h, k) themselves."""
         index = np.flatnonzero(kept)
-        user, row, time = self.events.user[index], self.events.row[index], self.events.time[index]
-        return DecayedSums.of_items(user, row, self.events.users, time, weight[index], matrix, half_life)
+        user, time = self.states.user[index], self.states.rows["time"][index]
+        return DecayedSums.of_events(user, self.states.users, time, np.ones(len(index)), values[index], half_life)
+
+    def _of_items(self, matrix: Matrix, kept: NDArray[np.bool_], weight: Floats, half_life: float) -> DecayedSums:
+        index = np.flatnonzero(kept)
+        user, time = self.states.user[index], self.states.rows["time"][index]
+        return DecayedSums.of_items(user, self.row[index], self.states.users, time, weight[index], matrix, half_life)
 
 
 def _masses(catalogue: Catalogue) -> Floats:
@@ -114,13 +104,15 @@ def _masses(catalogue: Catalogue) -> Floats:
     return np.column_stack([catalogue.has_vector, has_category, catalogue.brand >= 0]).astype(np.float64)
 
 
-def _price_moments(events: EventBatch, weights: BaseWeights, catalogue: Catalogue) -> tuple[Floats, NDArray[np.bool_]]:
-    """(m, 3) of w, w·ln p, w·(ln p)² with the price paid, else the item's; and which events count.
+def _price_moments(states: UserStates, rows: _Rows, catalogue: Catalogue, half_life: float) -> DecayedSums:
+    """(U, 3) Σw, Σw·ln p, Σw·(ln p)² with the price paid, else the item's price today.
 
     What a user looks at or pays for shows their price level whether they liked it or not: the weight is the evidence.
     """
-    listed = np.append(catalogue.price, np.nan)[events.row]
-    price = np.where(events.price > 0, events.price, listed)
-    kept = (price > 0) & (weights.evidence > 0) & ~events.is_type(EventType.HIDE)
+    price = np.append(catalogue.price, np.nan)[rows.row]
+    kept = (price > 0) & (states.rows["unpriced"] > 0)
     log = np.log(np.where(kept, price, 1.0))
-    return weights.evidence[:, None] * np.column_stack([np.ones(events.count), log, log**2]), kept
+    moments = states.rows["unpriced"][:, None] * np.column_stack([np.ones(len(log)), log, log**2])
+    paid = states.totals["paid"]
+    reference = np.where(paid[:, 0] > 0, states.totals["reference"], EMPTY)
+    return rows.plain(moments, kept, half_life).merged(DecayedSums(half_life, reference, paid))

@@ -36,9 +36,16 @@ class BaseWeights:
 
 
 def base_weights(
-    events: EventBatch, catalogue: Catalogue, reference: ReferenceStatistics, config: ProfileConfig
+    events: EventBatch,
+    catalogue: Catalogue,
+    reference: ReferenceStatistics,
+    config: ProfileConfig,
+    already: Floats | float = 0.0,
 ) -> BaseWeights:
-    """Everything of the weight but its decay, for every event of a batch that holds all events of its users."""
+    """Everything of the weight but its decay, for every event of a batch.
+
+    `already` (m,): how many events the user had on the same item before those of the batch.
+    """
     importance = np.array([reference.importance_of(name) for name in TYPES] + [0.0])[events.type]
     importance = np.where(events.item >= 0, importance, 0.0)
     strength = (
@@ -46,7 +53,7 @@ def base_weights(
         * dwell_quality(events.dwell_ms, item_dwell_medians(catalogue, reference)[events.row])
         * depth_quality(events.depth)
         * np.where(events.is_type(EventType.CLICK), debias(events.position, reference, config.max_debias), 1.0)
-        / (1.0 + np.log1p(earlier_events(events, importance != 0.0)))
+        / (1.0 + np.log1p(already + earlier_events(events, importance != 0.0)))
     )
     constant, slope = opinion(events)
     return BaseWeights(constant=strength * constant, slope=strength * slope, evidence=np.abs(strength))

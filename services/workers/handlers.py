@@ -126,6 +126,7 @@ class Handlers:
             since=since,
             as_of=datetime.now(UTC),
             progress=progress,
+            keep_states=True,
         )
         if user_ids is None and since is None:
             with transaction(context.engine) as connection:
@@ -142,7 +143,12 @@ class Handlers:
             earlier = get_checkpoint(connection, PROFILES_CHECKPOINT)
             user_ids = None if earlier is None else _changed_users(connection, earlier, mark)
         report = recompute_profiles(
-            context.engine, context.stores.writer, user_ids=user_ids, as_of=datetime.now(UTC), progress=progress
+            context.engine,
+            context.stores.writer,
+            user_ids=user_ids,
+            as_of=datetime.now(UTC),
+            progress=progress,
+            keep_states=True,
         )
         with transaction(context.engine) as connection:
             set_checkpoint(connection, PROFILES_CHECKPOINT, mark)

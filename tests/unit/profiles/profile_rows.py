@@ -6,7 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from services.profiles.catalogue import Catalogue, build_catalogue
+from services.profiles.config import ProfileConfig
 from services.profiles.events import EventBatch, build_batch
+from services.profiles.fold import fold
+from services.profiles.reference import ReferenceStatistics
+from services.profiles.state import UserStates
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 AS_OF = NOW.timestamp()
@@ -40,6 +44,12 @@ def batch(catalogue: Catalogue, *rows: dict) -> EventBatch:
     return build_batch(events_table(*rows), catalogue)
 
 
+def states(catalogue: Catalogue, *rows: dict, reference: ReferenceStatistics | None = None) -> UserStates:
+    """The states of users after these events."""
+    reference = reference or ReferenceStatistics.defaults()
+    return fold(None, events_table(*rows), catalogue, reference, ProfileConfig())
+
+
 def item(item_id: str, vector=None, categories=(), brand=None, price=None) -> dict:
     return {"item_id": item_id, "vector": vector, "categories": list(categories), "brand": brand, "price": price}
 
@@ -67,6 +77,6 @@ def catalogue_of(*items: dict, coverage: dict[str, float] | None = None) -> Cata
     return build_catalogue(table, vectors, coverage)
 
 
-def read_user(found: EventBatch, user: str) -> int:
+def read_user(found: EventBatch | UserStates, user: str) -> int:
     """The row of a user."""
     return found.user_ids.to_pylist().index(user)

@@ -5,22 +5,20 @@ from math import exp, log, sqrt
 
 import numpy as np
 import pytest
-from profile_rows import batch, catalogue_of, event, item
+from profile_rows import catalogue_of, event, item, states
 from scipy import sparse
 
 from services.profiles.affinities import BAND, affinities, price_band, smoothed_shares
 from services.profiles.config import ProfileConfig
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.sums import profile_sums
-from services.profiles.weights import base_weights
 
 CONFIG = ProfileConfig()
 REFERENCE = ReferenceStatistics.defaults()
 
 
 def read(shop, *rows, reference=REFERENCE):
-    events = batch(shop, *rows)
-    sums = profile_sums(events, base_weights(events, shop, reference, CONFIG), shop, CONFIG)
+    sums = profile_sums(states(shop, *rows, reference=reference), shop, CONFIG)
     found = affinities(sums, shop, reference, CONFIG)
     return found.categories.pairs(shop.category_names), found.brands.pairs(shop.brand_names), found.price
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from profile_rows import AS_OF, DAY, HOUR, batch, catalogue_of, event, item, read_user
+from profile_rows import AS_OF, DAY, HOUR, catalogue_of, event, item, read_user, states
 
 from feature_repo.names import BEHAVIOUR_FEATURES
 from services.profiles.behaviour import behaviour
@@ -11,7 +11,7 @@ SHOP = catalogue_of(item("a"), item("b"))
 
 
 def values(*rows: dict, user: str = "u") -> dict[str, float]:
-    events = batch(SHOP, *rows)
+    events = states(SHOP, *rows)
     found = behaviour(events, AS_OF)
     assert found.shape == (events.users, len(BEHAVIOUR_FEATURES))
     return dict(zip(BEHAVIOUR_FEATURES, found[read_user(events, user)].tolist(), strict=True))

@@ -1,27 +1,10 @@
-"""Decayed sums add up in any order and any batching."""
+"""The algebra of decayed sums, worked out by hand."""
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from profile_rows import AS_OF, DAY, batch, catalogue_of, event, item
+from profile_rows import AS_OF, DAY
 from scipy import sparse
 
-from services.profiles.config import ProfileConfig
 from services.profiles.decay import EMPTY, DecayedSums
-from services.profiles.reference import ReferenceStatistics
-from services.profiles.sums import ProfileSums, RatedSums, profile_sums
-from services.profiles.weights import base_weights
-
-CONFIG = ProfileConfig()
-REFERENCE = ReferenceStatistics.defaults()
-ITEMS = "abcde"
-SHOP = catalogue_of(
-    *(
-        item(name, np.eye(5)[k] + 0.3, ["Shop", f"Aisle {k % 2}"], f"Brand {k % 3}", 5.0 + 3 * k)
-        for k, name in enumerate(ITEMS)
-    )
-)
 
 
 def one_user(times: list[float], values: list[float], half_life: float = DAY) -> DecayedSums:
@@ -74,45 +57,3 @@ def test_sparse_sums_follow_the_same_algebra():
 
     merged = sums(0.0, [4.0, 0.0, 2.0]).merged(sums(DAY, [0.0, 3.0, 1.0]))
     assert merged.dense().tolist() == [[2.0, 3.0, 2.0]]
-
-
-ONE_EVENT = st.tuples(
-    st.sampled_from("uvw"),
-    st.sampled_from(ITEMS),
-    st.sampled_from(["view", "click", "purchase", "hide", "rating", "review", "cart"]),
-    st.integers(0, 400),
-    st.integers(1, 5),
-    st.floats(-1, 1, width=32),
-)
-
-
-def totals(sums: ProfileSums) -> dict[str, np.ndarray]:
-    """Every number that is read out of the sums, as of one common time."""
-    mean, to = sums.mean_rating(CONFIG), np.full(3, AS_OF)
-    found = {}
-    for name, value in vars(sums).items():
-        matrix = value.totals(mean, to) if isinstance(value, RatedSums) else value.advanced(to).totals
-        found[name] = matrix.toarray() if sparse.issparse(matrix) else matrix
-    return found
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(ONE_EVENT, min_size=3, max_size=25), st.integers(1, 6), st.randoms(use_true_random=False))
-def test_any_batching_in_any_order_equals_the_full_recompute(rows, batches, random):
-    made = []
-    for user, item_id, kind, age, stars, sentiment in rows:
-        opinion = {"rating": stars} if kind == "rating" else {}
-        opinion = {"rating": stars, "sentiment": sentiment} if kind == "review" else opinion
-        made.append(event(user, item_id, kind, age * DAY / 2, **opinion))
-    made += [event(user, "a", "view", 500 * DAY) for user in "uvw"]  # each user is in the batch
-    events = batch(SHOP, *made)
-    weights = base_weights(events, SHOP, REFERENCE, CONFIG)
-    whole = totals(profile_sums(events, weights, SHOP, CONFIG))
-    part = np.array([random.randrange(batches) for _ in range(events.count)])
-    parts = [profile_sums(events, weights, SHOP, CONFIG, part == k) for k in range(batches)]
-    random.shuffle(parts)
-    merged = parts[0]
-    for other in parts[1:]:
-        merged = merged.merged(other)
-    for name, value in totals(merged).items():
-        assert value == pytest.approx(whole[name], rel=1e-5, abs=1e-5), name

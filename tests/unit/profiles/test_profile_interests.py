@@ -4,26 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from profile_rows import AS_OF, batch, catalogue_of, event, item
+from profile_rows import catalogue_of, event, item, states
 
 from services.profiles.config import ProfileConfig
 from services.profiles.interests import assign_medoids, interests
 from services.profiles.items import held_items
 from services.profiles.naming import name_interests
-from services.profiles.reference import ReferenceStatistics
-from services.profiles.weights import base_weights
 
 CONFIG = ProfileConfig()
 LIPS, NAILS = ["Beauty", "Makeup", "Lips"], ["Beauty", "Makeup", "Nails"]
 
 
 def found_in(shop, *rows: dict, config: ProfileConfig = CONFIG):
-    events = batch(shop, *rows)
-    weights = base_weights(events, shop, ReferenceStatistics.defaults(), config)
-    held = held_items(
-        events, weights.signed(np.full(events.count, 4.0)), weights.evidence > 0, np.full(events.users, AS_OF), config
-    )
-    return interests(held, shop, config)
+    found = states(shop, *rows)
+    return interests(held_items(found, shop, np.full(found.users, 4.0), config), shop, config)
 
 
 def medoids(shop, found) -> list[str]:

@@ -4,25 +4,19 @@ from math import log
 
 import numpy as np
 import pytest
-from profile_rows import AS_OF, DAY, HOUR, batch, catalogue_of, event, item
+from profile_rows import AS_OF, DAY, HOUR, batch, catalogue_of, event, item, states
 
-from services.core.types import EventType
 from services.profiles.config import ProfileConfig
 from services.profiles.events import TYPES
-from services.profiles.items import OWNING, held_items, listed
-from services.profiles.reference import ReferenceStatistics
-from services.profiles.weights import base_weights
+from services.profiles.items import held_items, listed
 
 CONFIG = ProfileConfig()
 SHOP = catalogue_of(*(item(name) for name in "abcd"))
 
 
 def held(*rows: dict):
-    events = batch(SHOP, *rows)
-    weights = base_weights(events, SHOP, ReferenceStatistics.defaults(), CONFIG)
-    return events, held_items(
-        events, weights.signed(np.full(events.count, 4.0)), weights.evidence > 0, np.full(events.users, AS_OF), CONFIG
-    )
+    found = states(SHOP, *rows)
+    return found, held_items(found, SHOP, np.full(found.users, 4.0), CONFIG)
 
 
 def test_the_weights_of_a_users_events_on_an_item_add_up():
@@ -33,14 +27,14 @@ def test_the_weights_of_a_users_events_on_an_item_add_up():
 
 
 def test_an_item_is_remembered_by_its_strongest_event_and_the_time_of_its_newest():
-    events, found = held(event("u", "a", "purchase", DAY), event("u", "a", "view", HOUR))
+    _, found = held(event("u", "a", "purchase", DAY), event("u", "a", "view", HOUR))
     assert [TYPES[code] for code in found.type] == ["purchase"]
-    assert events.time[found.last].tolist() == [AS_OF - HOUR]
+    assert found.time.tolist() == [AS_OF - HOUR]
 
 
 def test_items_that_were_merely_shown_are_not_held():
-    _, found = held(event("u", "a", "impression"), event("u", "b", "view"), event("u", None, "search"))
-    assert found.item.tolist() == [1]
+    shown, found = held(event("u", "a", "impression"), event("u", "b", "view"), event("u", None, "search"))
+    assert shown.item_ids.take(found.item).to_pylist() == ["b"]
 
 
 def test_a_neutral_opinion_still_holds_the_item():
@@ -55,7 +49,7 @@ def test_an_item_the_catalogue_does_not_hold_is_kept_by_its_id():
 
 
 def test_bought_items_are_distinct_and_newest_first():
-    events = batch(
+    events = states(
         SHOP,
         event("u", "a", "purchase", 3 * DAY),
         event("u", "b", "purchase", 2 * DAY),
@@ -65,17 +59,17 @@ def test_bought_items_are_distinct_and_newest_first():
         event("v", "d", "purchase"),
         event("v", "d", "hide"),
     )
-    user, code = listed(events, OWNING)
+    user, code = listed(events, "bought")
     named = events.item_ids.take(code).to_pylist()
     assert list(zip(user.tolist(), named, strict=True)) == [(0, "c"), (0, "a"), (0, "b"), (1, "d")]
-    user, code = listed(events, (EventType.HIDE,))
+    user, code = listed(events, "hid")
     assert list(zip(user.tolist(), events.item_ids.take(code).to_pylist(), strict=True)) == [(1, "d")]
 
 
-def test_events_of_the_same_time_keep_their_order_of_arrival():
-    events = batch(SHOP, *(event("u", name, "purchase") for name in "cab"))
-    _, code = listed(events, OWNING)
-    assert events.item_ids.take(code).to_pylist() == ["b", "a", "c"]
+def test_items_bought_at_the_same_time_are_in_the_order_of_their_ids():
+    events = states(SHOP, *(event("u", name, "purchase") for name in "cab"))
+    _, code = listed(events, "bought")
+    assert events.item_ids.take(code).to_pylist() == ["a", "b", "c"]
 
 
 def test_users_and_items_are_in_order_whatever_the_rows_order():
@@ -87,4 +81,4 @@ def test_users_and_items_are_in_order_whatever_the_rows_order():
 
 def test_no_events_make_an_empty_batch():
     events, found = held()
-    assert (events.users, events.count, len(found.user)) == (0, 0, 0)
+    assert (events.users, len(events.rows), len(found.user)) == (0, 0, 0)

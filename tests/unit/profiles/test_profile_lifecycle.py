@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from profile_rows import AS_OF, DAY, batch, catalogue_of, event, item
+from profile_rows import AS_OF, DAY, catalogue_of, event, item, states
 
 from services.profiles.config import ProfileConfig
 from services.profiles.lifecycle import confidence, lifecycles
@@ -11,7 +11,7 @@ SHOP = catalogue_of(item("a"))
 
 
 def state(*ages_in_days: float, kind: str = "view") -> str:
-    events = batch(SHOP, *(event("u", "a", kind, age * DAY) for age in ages_in_days))
+    events = states(SHOP, *(event("u", "a", kind, age * DAY) for age in ages_in_days))
     return lifecycles(events, AS_OF, ProfileConfig())[0]
 
 
@@ -51,6 +51,6 @@ def test_silence_of_eight_usual_gaps_is_dormant_but_a_month_at_least_and_a_year_
 
 
 def test_impressions_are_no_activity():
-    events = batch(SHOP, event("u", "a", "impression", 0.0), event("u", "a", "view", 100 * DAY))
+    events = states(SHOP, event("u", "a", "impression", 0.0), event("u", "a", "view", 100 * DAY))
     assert lifecycles(events, AS_OF, ProfileConfig()) == ["dormant"]
     assert state(0.0, kind="impression") == "new"

@@ -1,7 +1,7 @@
 """Mia, the shopper of docs/profiles.md: four events, and the portrait they make."""
 
 import numpy as np
-from profile_rows import AS_OF, DAY, HOUR, batch, catalogue_of, event, item
+from profile_rows import AS_OF, DAY, HOUR, catalogue_of, event, item, states
 from scipy import sparse
 
 from services.features.portrait import Portrait
@@ -9,10 +9,10 @@ from services.profiles.assemble import assemble
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles, compute_chunk
 from services.profiles.config import ProfileConfig
-from services.profiles.events import EventBatch
-from services.profiles.neighbours import Neighbourhood, nearest_users, neighbour_items
+from services.profiles.neighbours import find_neighbours
 from services.profiles.pool import empty_pool
 from services.profiles.reference import ReferenceStatistics
+from services.profiles.state import UserStates
 
 CONFIG = ProfileConfig()
 
@@ -26,8 +26,8 @@ def shop() -> Catalogue:
     )
 
 
-def mias_events(catalogue: Catalogue) -> EventBatch:
-    return batch(
+def mias_events(catalogue: Catalogue) -> UserStates:
+    return states(
         catalogue,
         event("mia", "lipstick", "purchase", 60 * DAY),
         event("mia", "mascara", "view", DAY, dwell_ms=40_000, depth=0.5),
@@ -36,15 +36,14 @@ def mias_events(catalogue: Catalogue) -> EventBatch:
     )
 
 
-def parts(events: EventBatch, catalogue: Catalogue, as_of: float = AS_OF) -> ChunkProfiles:
+def parts(events: UserStates, catalogue: Catalogue, as_of: float = AS_OF) -> ChunkProfiles:
     return compute_chunk(events, catalogue, ReferenceStatistics.defaults(), as_of, CONFIG)
 
 
-def portrait(events: EventBatch, catalogue: Catalogue, as_of: float = AS_OF) -> Portrait:
-    found, pool = parts(events, catalogue, as_of), empty_pool()
-    taste = found.taste
-    near = nearest_users(events.user_ids, taste.long_term, taste.has_vector, catalogue.space, pool, 5)
+def portrait(events: UserStates, catalogue: Catalogue, as_of: float = AS_OF) -> Portrait:
+    found = parts(events, catalogue, as_of)
     likes = sparse.csr_array((0, catalogue.count), dtype=np.float32)
-    items = neighbour_items(near, likes, taste.held.user, taste.held.row, CONFIG)
-    near = Neighbourhood(near, pool.user_ids, items, catalogue.item_ids)
+    near = find_neighbours(
+        events, found.taste, catalogue.space, empty_pool(), lambda _: (likes, catalogue.item_ids), CONFIG
+    )
     return assemble(events, found, near, catalogue, as_of, CONFIG)[0]
