@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from services.core import columns
+
+FEW = 10
+"""Fewer ids than one in so many items are looked up in a dictionary: hashing the whole catalogue would take longer."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,24 @@ class Catalogue:
 
     def indices(self, item_ids: pa.Array) -> NDArray[np.int64]:
         """Row of each item id, −1 for an item the catalogue does not hold."""
+        if len(item_ids) * FEW < self.count:
+            rows = self._rows
+            return np.array([rows.get(item_id, -1) for item_id in item_ids.to_pylist()], np.int64)
         found = pc.index_in(item_ids, value_set=self.item_ids)
         return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
+    @cached_property
     def brands(self) -> sparse.csr_array:
         """(n, B) CSR of ones: the brand of each item."""
         known = np.flatnonzero(self.brand >= 0)
         return sparse.csr_array(
             (np.ones(len(known), np.float32), (known, self.brand[known])), shape=(self.count, len(self.brand_names))
         )
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Row by item id, kept for the many small questions of live updates."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}
 
 
 def build_catalogue(items: pa.Table, vectors: pa.Table, coverage: Mapping[str, float] | None = None) -> Catalogue:

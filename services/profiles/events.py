@@ -39,8 +39,8 @@ class EventBatch:
     `user` (m,) rows into `user_ids`; `item` (m,) codes into `item_ids` (of this chunk, in order; −1 without
     an item);
     `row` (m,) rows into the catalogue, −1 for an item it does not hold; `type` (m,) codes into `TYPES`; `time` (m,)
-    epoch seconds; `sequence` (m,) the place in the event log, −1 where it was not read; the rest (m,) float64, NaN where
-    the event does not carry it.
+    epoch seconds; `sequence` (m,) the place in the event log, −1 where it was not read; the rest (m,) float64, NaN
+    where the event does not carry it.
     """
 
     user_ids: pa.Array

@@ -44,8 +44,8 @@ def fold(
 ) -> UserStates:
     """The states of the users of `states` and of `events` together, after these events.
 
-    `events` has `services.profiles.events.COLUMNS`, and `sequence` where states are kept; none of them is older than the
-    newest in its user's state. Weights refer to `reference`, which must be that of the states.
+    `events` has `services.profiles.events.COLUMNS`, and `sequence` where states are kept; none of them is older than
+    the newest in its user's state. Weights refer to `reference`, which must be that of the states.
     """
     return fold_batch(states or no_states(), build_batch(events, catalogue), catalogue, reference, config)
 

@@ -42,7 +42,7 @@ def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig
         (found.member_share, (found.member_cluster, found.member_row)), shape=(len(found.user), catalogue.count)
     )
     categories = sparse.csr_array(members @ catalogue.categories.astype(np.float64))
-    brands = sparse.csr_array(members @ catalogue.brands().astype(np.float64))
+    brands = sparse.csr_array(members @ catalogue.brands.astype(np.float64))
     telling = _specific(categories, catalogue).pairs(catalogue.category_names)
     heads = [
         deepest[0][0] if deepest else JOIN.join(name for name, _ in some[:2])

@@ -13,6 +13,7 @@ from services.db.profiles import category_coverage, read_item_vectors, read_prof
 from services.profiles.catalogue import Catalogue, build_catalogue
 from services.profiles.config import ProfileConfig
 from services.profiles.events import COLUMNS, EventBatch, build_batch
+from services.profiles.reference import ReferenceStatistics
 
 
 def chunked(users: pa.Table, config: ProfileConfig) -> Iterator[tuple[list[str], int]]:
@@ -31,17 +32,18 @@ def chunked(users: pa.Table, config: ProfileConfig) -> Iterator[tuple[list[str],
         start = end
 
 
-def whole_catalogue(connection: Connection) -> Catalogue:
-    """Every item of the shop."""
-    return build_catalogue(read_profile_items(connection), read_item_vectors(connection))
+def whole_catalogue(connection: Connection, reference: ReferenceStatistics | None = None) -> Catalogue:
+    """Every item of the shop, with the category coverage of `reference`, where it has one."""
+    coverage = reference.category_coverage if reference is not None else None
+    return build_catalogue(read_profile_items(connection), read_item_vectors(connection), coverage or None)
 
 
-def catalogue_of(connection: Connection, events: pa.Table) -> Catalogue:
+def catalogue_of(connection: Connection, events: pa.Table, reference: ReferenceStatistics | None = None) -> Catalogue:
     """The items that these events are on; category coverage is still the whole shop's."""
     item_ids = pc.drop_null(events.column(ITEM_ID)).unique().to_pylist()
-    return build_catalogue(
-        read_profile_items(connection, item_ids), read_item_vectors(connection, item_ids), category_coverage(connection)
-    )
+    coverage = reference.category_coverage if reference is not None else None
+    items, vectors = read_profile_items(connection, item_ids), read_item_vectors(connection, item_ids)
+    return build_catalogue(items, vectors, coverage or category_coverage(connection))
 
 
 def read_batch(

@@ -171,7 +171,7 @@ class _Run:
         """Where neighbours come from, and the whole catalogue for a full recompute."""
         if partial:
             return stored_pool(connection, self.reference, self.config, self.until), None
-        catalogue = whole_catalogue(connection)
+        catalogue = whole_catalogue(connection, self.reference)
         drawn = users.take(pc.sort_indices(users["lot"])[: self.config.pool_users])
         return computed_pool(self._tastes(connection, drawn, catalogue), catalogue, self.config), catalogue
 
@@ -216,7 +216,7 @@ class _Run:
         if not self.keep_states:
             return read_batch(connection, user_ids, self.until, whole)
         table = read_visible(connection, user_ids, snapshot, (*COLUMNS, SEQUENCE))
-        catalogue = catalogue_of(connection, table) if whole is None else whole
+        catalogue = catalogue_of(connection, table, self.reference) if whole is None else whole
         return build_batch(table, catalogue), catalogue
 
     def _moment(self, kept: pa.Table | None) -> datetime:

@@ -45,7 +45,8 @@ class ReferenceStatistics:
     `importance` by event type (signed, a purchase is 1); `dwell_median_ms` by category name, `dwell_median_default`
     where a category has none; `examination` = P(examined) by position, the first being 1 and never rising;
     `category_prior`, `brand_prior` = the shop's share of engagement by name (together at most 1; a name that is
-    missing has a share of 0).
+    missing has a share of 0); `category_coverage` = the share of the shop's items that carry a category: it must not
+    move with every new item, or a portrait would depend on when it was made.
     """
 
     version: int = 0
@@ -55,6 +56,7 @@ class ReferenceStatistics:
     examination: tuple[float, ...] = field(default_factory=prior_examination)
     category_prior: Mapping[str, float] = field(default_factory=dict)
     brand_prior: Mapping[str, float] = field(default_factory=dict)
+    category_coverage: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def defaults(cls) -> "ReferenceStatistics":

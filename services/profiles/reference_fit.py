@@ -40,7 +40,14 @@ def fit_reference(
         examination=fit_examination(log, prior.examination),
         category_prior=_shares(log, catalogue.explode("categories").rename({"categories": "name"}), importance),
         brand_prior=_shares(log, catalogue.rename({"brand": "name"}), importance),
+        category_coverage=_coverage(catalogue),
     )
+
+
+def _coverage(catalogue: pl.DataFrame) -> dict[str, float]:
+    carried = catalogue.explode("categories").drop_nulls("categories").group_by("categories")
+    counts = carried.agg(pl.col(columns.ITEM_ID).n_unique().alias("n")).sort("categories")
+    return dict(zip(counts["categories"], (counts["n"] / max(len(catalogue), 1)).round(4), strict=True))
 
 
 def fit_dwell(log: pl.DataFrame, catalogue: pl.DataFrame, prior_ms: float) -> tuple[dict[str, float], float]:

@@ -51,6 +51,8 @@ def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:
         (old.dwell_median_ms.get(name, old.dwell_median_default), value) for name, value in new.dwell_median_ms.items()
     ]
     medians = np.array(dwell).T
+    names = old.category_coverage.keys() | new.category_coverage.keys()
+    covered = [abs(old.category_coverage.get(n, 0.0) - new.category_coverage.get(n, 0.0)) for n in names]
     shares = [(old.category_prior, new.category_prior), (old.brand_prior, new.brand_prior)]
     moved = [0.5 * sum(abs(a.get(k, 0.0) - b.get(k, 0.0)) for k in a.keys() | b.keys()) for a, b in shares]
     return bool(
@@ -58,4 +60,5 @@ def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:
         or (np.abs(np.log(curves[0] / curves[1])) > SMALLEST_CHANGE).any()
         or (np.abs(np.log(medians[0] / medians[1])) > SMALLEST_CHANGE).any()
         or max(moved) > SMALLEST_CHANGE
+        or max(covered, default=0.0) > SMALLEST_CHANGE
     )

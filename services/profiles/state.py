@@ -32,8 +32,8 @@ TOTALS = np.dtype(
         ("paid", "<f8", (3,)),
     ]
 )
-"""One row a user. `days`: distinct days with activity, from `first_active` to `last_active` (epoch s). `newest`: time of
-the newest event, and its place in the log; `reference`: time of the newest event that says anything, which `paid` is
+"""One row a user. `days`: distinct days with activity, from `first_active` to `last_active` (epoch s). `newest`: time
+of the newest event, and its place in the log; `reference`: time of the newest event that says anything, which `paid` is
 as of. `ratings`: count, Σr, Σr²; `sentiments`: count, Σ; `paid`: Σw, Σw·ln p, Σw·(ln p)² over events with a price of
 their own, with the long half-life."""
 
@@ -56,9 +56,9 @@ ITEM_ROW = np.dtype(
 )
 """One row a user and item. The sums are as of `time`, the newest of the `count` events that say anything: weights with
 the long and the short half-life as `x − mean rating · x_slope`; `hides`: the part of `long` that hides have; unsigned
-weight `evidence`, and that of the events without a price of their own, `unpriced`. `type`: of the event with the largest
-unsigned weight before decay (`strongest`), the later of equals. `bought`, `hid`: newest purchase, rating or review, and
-newest hide (epoch s)."""
+weight `evidence`, and that of the events without a price of their own, `unpriced`. `type`: of the event with the
+largest unsigned weight before decay (`strongest`), the later of equals. `bought`, `hid`: newest purchase, rating or
+review, and newest hide (epoch s)."""
 
 LOG_ROW = np.dtype([("time", "<f8"), ("dwell_ms", "<f8"), ("depth", "<f4"), ("position", "<f4"), ("type", "<i4")])
 """One row an event of the longest behaviour window."""
@@ -68,9 +68,9 @@ LOG_ROW = np.dtype([("time", "<f8"), ("dwell_ms", "<f8"), ("depth", "<f4"), ("po
 class UserStates:
     """States of U users.
 
-    `user_ids` (U,) in order; `totals` (U,) of `TOTALS`; `item_ids` the items these users have, in order; `user` (h,) and
-    `item` (h,) place the `rows` (h,) of `ITEM_ROW`, ordered by user, then item; `log_user` (w,) places the `log` (w,) of
-    `LOG_ROW`, ordered by user, then time.
+    `user_ids` (U,) in order; `totals` (U,) of `TOTALS`; `item_ids` the items these users have, in order; `user` (h,)
+    and `item` (h,) place the `rows` (h,) of `ITEM_ROW`, ordered by user, then item; `log_user` (w,) places the
+    `log` (w,) of `LOG_ROW`, ordered by user, then time.
     """
 
     user_ids: pa.Array

@@ -58,7 +58,7 @@ def profile_sums(states: UserStates, catalogue: Catalogue, config: ProfileConfig
         long_term=rows.rated(catalogue.vectors, "long", long, rows.with_vector),
         short_term=rows.rated(catalogue.vectors, "short", short, rows.with_vector),
         categories=rows.rated(catalogue.categories, "long", long, rows.known),
-        brands=rows.rated(catalogue.brands(), "long", long, rows.known),
+        brands=rows.rated(catalogue.brands, "long", long, rows.known),
         mass=rows.rated(_masses(catalogue), "long", long, rows.known, less="hides"),
         evidence=rows.plain(states.rows["evidence"][:, None], rows.said, long),
         price=_price_moments(states, rows, catalogue, long),
