@@ -14,13 +14,14 @@ from services.db.models.features import (
 )
 from services.db.models.impressions import Impression
 from services.db.models.jobs import Checkpoint, Job
-from services.db.models.live import PendingUser, QuarantinedUser, TailPartition, UserState
+from services.db.models.live import CatalogueChange, PendingUser, QuarantinedUser, TailOwner, TailPartition, UserState
 from services.db.models.users import User
 
 __all__ = [
     "AffinityFeatures",
     "Base",
     "BehaviourFeatures",
+    "CatalogueChange",
     "Checkpoint",
     "Event",
     "EventKey",
@@ -35,6 +36,7 @@ __all__ = [
     "QuarantinedUser",
     "ReferenceStatistics",
     "ServingFeatures",
+    "TailOwner",
     "TailPartition",
     "User",
     "UserState",

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import BigInteger, LargeBinary, SmallInteger, UserDefinedType
 
 from services.db.models.base import Base
+from services.db.models.events import Xid8
 
 PARTITION_OF_USER = "(hashtext(user_id) & 15)"
 """SQL: the partition of the tail that a user belongs to, 0 to 15."""
@@ -64,8 +65,9 @@ class PendingUser(Base):
 class TailPartition(Base):
     """One of the 16 partitions of users: who tails it, and how far.
 
-    `fence` grows with each new owner. Events visible in `snapshot` have been seen. `mark` and `store_run_id` are what
-    was last written to the online store, and which server it was.
+    `fence` grows with each new owner. Events visible in `snapshot` have been seen, and of the catalogue's changes those
+    visible in `catalogue`. `mark` and `store_run_id` are what was last written to the online store, and which server it
+    was.
     """
 
     __tablename__ = "tail_partitions"
@@ -75,8 +77,29 @@ class TailPartition(Base):
     fence: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     expires_at: Mapped[datetime | None]
     snapshot: Mapped[str] = mapped_column(PgSnapshot, server_default=text("'1:1:'"))
+    catalogue: Mapped[str] = mapped_column(PgSnapshot, server_default=text("'1:1:'"))
     mark: Mapped[datetime | None]
     store_run_id: Mapped[str | None]
+
+
+class TailOwner(Base):
+    """A process that tails, or would: by their number the partitions are shared out."""
+
+    __tablename__ = "tail_owners"
+
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[datetime]
+
+
+class CatalogueChange(Base):
+    """An item whose row or vector changed, and the transaction that did it. Triggers write these rows."""
+
+    __tablename__ = "catalogue_changes"
+    __table_args__ = (Index(None, "txid"),)
+
+    change: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    item_id: Mapped[str]
+    txid: Mapped[int] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
 
 
 class QuarantinedUser(Base):
