@@ -77,7 +77,7 @@ def existing_states(connection: Connection, user_ids: Iterable[str]) -> set[str]
 
 def load_packed(connection: Connection, user_ids: Iterable[str]) -> list[tuple[str, datetime, bytes]]:
     """(user id, as of, packed portrait) of those of the users who have a state."""
-    statement = "SELECT user_id, as_of, packed FROM user_states WHERE user_id = ANY(%s) ORDER BY user_id FOR SHARE"
+    statement = "SELECT user_id, as_of, packed FROM user_states WHERE user_id = ANY(%s) ORDER BY user_id"
     with raw(connection).cursor(binary=True) as cursor:
         return cursor.execute(statement, (list(user_ids),)).fetchall()
 

@@ -1,0 +1,180 @@
+"""The event log as the tail reads it: what has become visible between two snapshots.
+
+A transaction's events become visible together when it commits, in whatever order transactions began. Two snapshots
+therefore say exactly which events are new (docs/adr/0005), where a transaction id alone would either skip a
+transaction that commits late or hold everybody up until it does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from sqlalchemy import Connection
+
+from services.db.models.live import PARTITION_OF_USER
+from services.db.pending import Reason, enqueue_selected
+from services.db.profiles import SIGNALS
+from services.db.session import raw
+
+BEGINNING = "1:1:"
+"""The snapshot that shows nothing."""
+
+
+DELTA_TYPES: dict[str, pa.DataType] = {
+    "user_id": pa.string(),
+    "item_id": pa.string(),
+    "type": pa.string(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "position": pa.int32(),
+    "dwell_ms": pa.int64(),
+    "depth": pa.float32(),
+    "price": pa.float64(),
+    "rating": pa.float32(),
+    "sentiment": pa.float32(),
+    "sequence": pa.int64(),
+    "received_at": pa.timestamp("us", tz="UTC"),
+    "txid": pa.int64(),
+}
+"""The columns of events that a tail may ask for."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A `pg_snapshot`: transactions below `xmax` are visible but those `in_progress`."""
+
+    xmin: int
+    xmax: int
+    in_progress: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "Snapshot":
+        """The snapshot of PostgreSQL's text."""
+        xmin, xmax, rest = text.split(":")
+        return cls(int(xmin), int(xmax), tuple(int(xid) for xid in rest.split(",") if xid))
+
+    def shows(self, txid: int) -> bool:
+        """Whether the transaction is visible, as `pg_visible_in_snapshot`."""
+        return txid < self.xmax and txid not in self.in_progress
+
+    def no_older_than(self, other: "Snapshot") -> bool:
+        """Whether this one, taken in the same cluster, was taken at the same time or later."""
+        return (self.xmax, -len(self.in_progress)) >= (other.xmax, -len(other.in_progress))
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a tick needs to know before anything else, in one round trip."""
+
+    snapshot: str
+    reference_version: int
+    catalogue_changed: bool
+    pending: bool
+
+
+def glance(connection: Connection, catalogue: str, partitions: Sequence[int]) -> Glance:
+    """The current snapshot, the reference version in force, whether the catalogue has changed since a snapshot, and
+    whether a user of these partitions waits in the queue."""
+    row = (
+        raw(connection)
+        .execute(
+            "SELECT pg_current_snapshot()::text, (SELECT coalesce(max(version), 0) FROM reference_statistics), "
+            f"EXISTS (SELECT FROM catalogue_changes WHERE {_between(catalogue)} "
+            "AND pg_visible_in_snapshot(txid, pg_current_snapshot()))"
+        )
+        .fetchone()
+    )
+    assert row is not None
+    return Glance(*row)
+
+
+def read_delta(
+    connection: Connection, partitions: Sequence[int], old: str, new: str, columns: Sequence[str], limit: int
+) -> pa.Table:
+    """The events of these partitions that are visible in `new` and not in `old`, without impressions.
+
+    At most `limit` of them, in no order: a full table says that there may be more. `columns` are of `DELTA_TYPES`.
+    """
+    chosen = ", ".join("txid::text::bigint AS txid" if name == "txid" else name for name in columns)
+    later = f"SELECT {chosen} FROM events WHERE txid >= %s::text::xid8 AND {_DELTA}"
+    late = f"SELECT {chosen} FROM events WHERE txid = ANY(%s::text[]::xid8[]) AND {_DELTA}"
+    snapshot, rest = Snapshot.parse(old), _delta_values(partitions, new)
+    statement, values = later, [str(snapshot.xmax), *rest]
+    if snapshot.in_progress:
+        statement, values = f"{later} UNION ALL {late}", [*values, [str(xid) for xid in snapshot.in_progress], *rest]
+    with raw(connection).cursor(binary=True) as cursor:
+        rows = cursor.execute(f"{statement} LIMIT {int(limit)}", values, prepare=True).fetchall()
+    found = zip(*rows, strict=True) if rows else [()] * len(columns)
+    return pa.table({name: pa.array(values, DELTA_TYPES[name]) for name, values in zip(columns, found, strict=True)})
+
+
+def enqueue_delta(connection: Connection, partitions: Sequence[int], old: str, new: str) -> int:
+    """Have all users rebuilt who have an event in this delta. Returns how many."""
+    users = f"SELECT user_id FROM events WHERE {_between(old)} AND {_DELTA}"
+    return enqueue_selected(connection, users, _delta_values(partitions, new), Reason.REBUILD)
+
+
+def changed_items(connection: Connection, old: str, new: str) -> list[str]:
+    """The items whose row or vector changed between two snapshots."""
+    statement = (
+        f"SELECT DISTINCT item_id FROM catalogue_changes WHERE {_between(old)} "
+        "AND pg_visible_in_snapshot(txid, %s::pg_snapshot)"
+    )
+    return [row[0] for row in raw(connection).execute(statement, (new,))]
+
+
+def forget_catalogue_changes(connection: Connection) -> int:
+    """Delete the changes that every partition has seen."""
+    return (
+        raw(connection)
+        .execute(
+            "DELETE FROM catalogue_changes WHERE txid < "
+            "(SELECT min(pg_snapshot_xmin(catalogue)::text::bigint) FROM tail_partitions)::text::xid8"
+        )
+        .rowcount
+    )
+
+
+def quarantine(connection: Connection, user_id: str, error: str) -> None:
+    """Leave a user alone until a rebuild succeeds."""
+    raw(connection).execute(
+        "INSERT INTO quarantined_users (user_id, error, since) VALUES (%s, %s, clock_timestamp()) "
+        "ON CONFLICT (user_id) DO UPDATE SET error = excluded.error, since = excluded.since",
+        (user_id, error),
+    )
+
+
+def release_from_quarantine(connection: Connection, user_ids: Sequence[str]) -> int:
+    """Forget that these users raised."""
+    return raw(connection).execute("DELETE FROM quarantined_users WHERE user_id = ANY(%s)", (list(user_ids),)).rowcount
+
+
+def retry_quarantined(connection: Connection, partitions: Sequence[int], minutes: float) -> int:
+    """Have those rebuilt who have been in quarantine for this long: what made them raise may be gone."""
+    users = (
+        f"SELECT user_id FROM quarantined_users WHERE {PARTITION_OF_USER} = ANY(%s) "
+        "AND since <= clock_timestamp() - %s * interval '1 minute'"
+    )
+    return enqueue_selected(connection, users, (list(partitions), minutes), Reason.REBUILD)
+
+
+def count_quarantined(connection: Connection) -> int:
+    """How many users are left alone."""
+    row = raw(connection).execute("SELECT count(*) FROM quarantined_users").fetchone()
+    return 0 if row is None else row[0]
+
+
+_DELTA = f"pg_visible_in_snapshot(txid, %s::pg_snapshot) AND type = ANY(%s) AND {PARTITION_OF_USER} = ANY(%s)"
+
+
+def _delta_values(partitions: Sequence[int], new: str) -> list[object]:
+    return [new, list(SIGNALS), list(partitions)]
+
+
+def _between(old: str) -> str:
+    """SQL: `txid` is not visible in `old`, as two ranges that an index answers: begun later, or in progress then."""
+    snapshot = Snapshot.parse(old)
+    later = f"txid >= '{snapshot.xmax}'::xid8"
+    if not snapshot.in_progress:
+        return later
+    listed = ", ".join(f"'{xid}'::xid8" for xid in snapshot.in_progress)
+    return f"({later} OR txid IN ({listed}))"
