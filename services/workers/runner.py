@@ -72,6 +72,7 @@ def _run_locked(engine: Engine, job_id: UUID, handlers: dict[str, Handler]) -> b
         _fail(engine, job_id, error.detail)
         return False
     except Exception as error:
+        log.exception("job-broke", job_id=str(job_id), what=job.what)  # Celery's own logger has no handler
         _fail(engine, job_id, f"unexpected {type(error).__name__}; the worker's log has the details")
         raise
     seconds = time.monotonic() - began
