@@ -20,6 +20,7 @@ WRITE_BYTES = 1 << 18
 READ_BYTES = 1 << 22
 TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S%.6f+00"
 ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+NULL = "\\N"
 STAGE = "portrait_stage"
 
 
@@ -39,21 +40,27 @@ def copy_in(connection: Connection, table: str, rows: Table) -> int:
     frame = as_frame(rows)
     if frame.is_empty():
         return 0
+    _send(connection, table, frame.columns, copy_csv(frame))
+    return frame.height
+
+
+def copy_lines_in(connection: Connection, table: str, columns: Sequence[str], lines: Iterable[str]) -> None:
+    """Append rows that are written as lines of COPY's text format already (without their line breaks)."""
+    _send(connection, table, columns, memoryview(("\n".join(lines) + "\n").encode()))
+
+
+def copy_csv(frame: pl.DataFrame) -> memoryview:
+    """The frame in COPY's text format, a line a row. Raises InvalidInput for a NUL character."""
     buffer = io.BytesIO()
     copy_text(frame).write_csv(
         buffer,
         include_header=False,
         separator="\t",
         quote_style="never",
-        null_value="\\N",
+        null_value=NULL,
         datetime_format=TIMESTAMP_FORMAT,
     )
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _columns(frame.columns))
-    view = buffer.getbuffer()
-    with raw(connection).cursor() as cursor, cursor.copy(statement) as copy:
-        for start in range(0, len(view), WRITE_BYTES):
-            copy.write(view[start : start + WRITE_BYTES])
-    return frame.height
+    return buffer.getbuffer()
 
 
 def copy_out(
@@ -188,6 +195,13 @@ def _array_literal(column: pl.Expr, inner: pl.DataType) -> pl.Expr:
         element = element.cast(pl.String)
     joined = column.list.eval(element.fill_null("NULL")).list.join(",")
     return pl.lit("{") + joined + pl.lit("}")
+
+
+def _send(connection: Connection, table: str, columns: Iterable[str], content: memoryview) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(table), _columns(columns))
+    with raw(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        for start in range(0, len(content), WRITE_BYTES):
+            copy.write(content[start : start + WRITE_BYTES])
 
 
 def _columns(names: Iterable[str]) -> sql.Composed:

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from services.core.columns import EVENT_COLUMNS, EVENT_ID, ITEM_ID, TIMESTAMP, USER_ID
 from services.db.copy import Table, as_frame, copy_batches, copy_in, copy_out
 from services.db.event_keys import event_key, event_keys
+from services.db.event_lines import EVENT_KEY
+from services.db.event_store import announce, ensure_partitions, insert_keys
 from services.db.session import raw
 
-EVENT_KEY = "event_key"
 STORED_COLUMNS: tuple[str, ...] = (*EVENT_COLUMNS, "sentiment", "received_at", "txid", "sequence")
 """What `read_events` can return."""
 
@@ -51,16 +52,18 @@ def insert_events(connection: Connection, rows: Table) -> InsertCounts:
         return InsertCounts()
     keyed = frame.with_columns(pl.Series(EVENT_KEY, event_keys(frame[EVENT_ID])))
     distinct = keyed.unique(subset=EVENT_KEY, keep="first", maintain_order=True)
-    known = _insert_keys(connection, distinct)
+    known = insert_keys(connection, distinct[EVENT_KEY], distinct[TIMESTAMP].dt.epoch("us"))
     fresh = distinct if not known else distinct[_complement(known, distinct.height)]
     if fresh.is_empty():
         return InsertCounts(duplicates=frame.height)
-    _ensure_partitions(connection, fresh[TIMESTAMP])
+    months = fresh[TIMESTAMP].dt.convert_time_zone("UTC").dt.truncate("1mo").unique().sort()
+    ensure_partitions(connection, months.to_list())
     if "synthetic_time" in fresh.columns:
         fresh = fresh.with_columns(pl.col("synthetic_time").fill_null(False))
     # A user's events lie together on the disk, and the user index is filled in order: a tenth less work for the server.
     fresh = fresh.sort(USER_ID, TIMESTAMP, maintain_order=True)
     copy_in(connection, "events", fresh.select(EVENT_KEY, *(c for c in EVENT_COLUMNS if c in fresh.columns)))
+    announce(connection)
     return InsertCounts(fresh.height, frame.height - fresh.height, _count_unknown(connection, fresh))
 
 
@@ -168,32 +171,10 @@ def delete_users_events(connection: Connection, user_ids: Iterable[str], *, this
     return raw(connection).execute(statement, (list(user_ids),)).rowcount
 
 
-def _insert_keys(connection: Connection, distinct: pl.DataFrame) -> list[int]:
-    """Write the keys; the row numbers of those that were there already."""
-    statement = """
-        WITH batch AS MATERIALIZED (
-          SELECT event_key, timestamptz 'epoch' + micros * interval '1 microsecond' AS timestamp, row
-          FROM unnest(%s::uuid[], %s::bigint[]) WITH ORDINALITY AS b (event_key, micros, row)),
-        fresh AS (
-          INSERT INTO event_keys SELECT event_key, timestamp FROM batch ORDER BY event_key
-          ON CONFLICT DO NOTHING RETURNING event_key)
-        SELECT array_agg(row - 1) FROM batch WHERE event_key NOT IN (SELECT event_key FROM fresh)"""
-    keys = "{" + ",".join(distinct[EVENT_KEY]) + "}"
-    micros = "{" + ",".join(distinct[TIMESTAMP].dt.epoch("us").cast(pl.String)) + "}"
-    return raw(connection).execute(statement, (keys, micros)).fetchone()[0] or []
-
-
 def _complement(rows: list[int], height: int) -> pl.Series:
     taken = pl.Series(rows, dtype=pl.Int64)
     everything = pl.int_range(height, dtype=pl.Int64, eager=True)
     return everything.filter(~everything.is_in(taken.implode()))
-
-
-def _ensure_partitions(connection: Connection, timestamps: pl.Series) -> None:
-    """Make the months' partitions. Asked each time (a tenth of a millisecond): a remembered answer could have been
-    rolled back, or dropped by a retention job."""
-    months = timestamps.dt.convert_time_zone("UTC").dt.truncate("1mo").unique().sort().to_list()
-    raw(connection).execute("SELECT ensure_event_partition(month) FROM unnest(%s::timestamptz[]) AS month", (months,))
 
 
 def _count_unknown(connection: Connection, fresh: pl.DataFrame) -> int:
