@@ -28,6 +28,8 @@ class Drift:
     def add(self, kept: UserStates, fresh: UserStates, config: ProfileConfig) -> list[str]:
         """Compare users that are in both after the same events; returns those that differ."""
         kept, fresh = _same_events(kept, fresh)
+        if not kept.users:
+            return []
         apart = _of_totals(kept, fresh)
         np.maximum.at(apart, *_of_rows(kept, fresh, config))
         self.compared += kept.users
