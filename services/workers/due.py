@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, Protocol
 
+from psycopg import ProgrammingError, sql
 from sqlalchemy import Connection, text
 
 from services.core.paths import HomePaths
@@ -10,10 +11,13 @@ from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, transaction_horizon
 from services.db.embeddings import stale_items, vectors_changed_since
 from services.db.reference import newest_version
+from services.db.session import raw
 from services.features.snapshot import current_snapshot
 
 PROFILES_CHECKPOINT = "profiles"
 SNAPSHOT_CHECKPOINT = "snapshot"
+SNAPSHOT_SOURCES_CHECKPOINT = "snapshot-sources"
+"""SQL by view, for what changes in views that an ML engineer tagged; known without loading Feast."""
 FEATURES_CHECKPOINT = "features"
 MATERIALIZE_CHECKPOINT = "materialize"
 SPACE_CHECKPOINT = "space"
@@ -75,7 +79,8 @@ def _events_since(connection: Connection, name: str) -> bool:
 
 
 def catalogue_mark(connection: Connection) -> dict[str, Any]:
-    """What a snapshot is built from, in one small value: it changes when items, vectors or engagement change."""
+    """What a snapshot is built from, in one small value: it changes when items, vectors, engagement, the registered
+    views or the sources of the views tagged for the snapshot change."""
     row = connection.execute(
         text(
             "SELECT (SELECT count(*) FROM items), (SELECT max(updated_at) FROM items)::text, "
@@ -83,4 +88,29 @@ def catalogue_mark(connection: Connection) -> dict[str, Any]:
             "(SELECT max(event_timestamp) FROM item_engagement)::text"
         )
     ).one()
-    return {"items": row[0], "updated": row[1], "vectors": row[2], "engagement": row[3]}
+    sources = get_checkpoint(connection, SNAPSHOT_SOURCES_CHECKPOINT) or {}
+    return {
+        "items": row[0],
+        "updated": row[1],
+        "vectors": row[2],
+        "engagement": row[3],
+        "views": _registered_views(connection),
+        "sources": {view: _newest(connection, query) for view, query in sources.items()},
+    }
+
+
+def _registered_views(connection: Connection) -> list[int] | None:
+    """How many feature views are registered and when one changed last; None before the first `feast apply`."""
+    if connection.execute(text("SELECT to_regclass('feast.feature_views')")).scalar() is None:
+        return None
+    query = "SELECT count(*), coalesce(max(last_updated_timestamp), 0) FROM feast.feature_views"
+    return list(connection.execute(text(query)).one())
+
+
+def _newest(connection: Connection, query: str) -> list[str | None] | str:
+    """The newest times of a view's rows. A source that cannot be read is for the snapshot's job to report."""
+    try:
+        with connection.begin_nested():
+            return list(raw(connection).execute(sql.SQL(query)).fetchone() or ())
+    except ProgrammingError:
+        return "unreadable"

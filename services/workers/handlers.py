@@ -26,6 +26,7 @@ from services.workers.due import (
     MATERIALIZE_CHECKPOINT,
     PROFILES_CHECKPOINT,
     SNAPSHOT_CHECKPOINT,
+    SNAPSHOT_SOURCES_CHECKPOINT,
     SPACE_CHECKPOINT,
     catalogue_mark,
 )
@@ -157,7 +158,9 @@ class Handlers:
     def snapshot(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """A new item snapshot from Feast's item views, published for the gateways to swap in."""
         context = self._context
+        sources = context.stores.reader.snapshot_sources()
         with transaction(context.engine) as connection:
+            set_checkpoint(connection, SNAPSHOT_SOURCES_CHECKPOINT, sources)
             mark = catalogue_mark(connection)
         tables = context.stores.reader.snapshot_tables()
         progress(0.4)

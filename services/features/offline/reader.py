@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pyarrow as pa
-from feast import FeatureStore
+from feast import FeatureStore, FeatureView
 from feast.type_map import arrow_to_pg_type
 from psycopg import sql
 
@@ -187,6 +187,18 @@ class OfflineReader:
             co_engagement=empty if co_engagement is None else co_engagement,
             extra={name: self.latest(name) for name in self._snapshot_views()},
         )
+
+    def snapshot_sources(self) -> dict[str, str]:
+        """By view tagged for the snapshot: SQL for the newest times of its rows, by which a change is noticed."""
+        self._store.refresh_registry()
+        return {name: self._newest(feature_view(self._store, name)) for name in self._snapshot_views()}
+
+    def _newest(self, view: FeatureView) -> str:
+        source = view.batch_source
+        times = (source.timestamp_field, source.created_timestamp_column)
+        columns = sql.SQL(", ").join(sql.SQL("max({})::text").format(sql.Identifier(name)) for name in times if name)
+        rows = sql.SQL(source.get_table_query_string())
+        return sql.SQL("SELECT {} FROM {} AS source").format(columns, rows).as_string()
 
     def _snapshot_views(self) -> list[str]:
         """The views of items whose tag asks for a place in the snapshot."""

@@ -1,0 +1,106 @@
+"""When a new item snapshot is due: also when only what an ML engineer added to it changed."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+from feast import FeatureStore, FeatureView, Field
+from feast.types import Float32, String
+
+from feature_repo import names, registry_sync
+from feature_repo.entities import item
+from feature_repo.sources import table_source
+from services.core.addresses import Addresses
+from services.core.paths import HomePaths
+from services.core.types import JobKind
+from services.db.session import make_engine, transaction
+from services.features.offline.reader import OfflineReader
+from services.features.online.connection import repo_config
+from services.workers.due import is_due
+from services.workers.handlers import Handlers
+from services.workers.stores import Stores
+
+COLUMNS = "(item_id text, event_timestamp timestamptz, created timestamptz DEFAULT clock_timestamp(), return_rate real)"
+
+
+def view() -> FeatureView:
+    return FeatureView(
+        name="item_returns",
+        entities=[item],
+        ttl=timedelta(0),
+        schema=[Field(name=names.ITEM_ID, dtype=String), Field(name="return_rate", dtype=Float32)],
+        source=table_source("item_returns", ("return_rate",), "Returns, 100% of them.", key=names.ITEM_ID),
+        tags={names.SNAPSHOT_TAG: "yes"},
+    )
+
+
+class Shop:
+    """Asks whether a snapshot is due, and runs the job."""
+
+    def __init__(self, database: Addresses, home: Path) -> None:
+        self.feast = FeatureStore(config=repo_config(database, create_registry=True))
+        registry_sync.apply(self.feast)
+        self.engine = make_engine(database.sqlalchemy_url)
+        stores = Stores(database, HomePaths(home))
+        assert isinstance(stores.reader, OfflineReader)
+        self._context = SimpleNamespace(
+            addresses=database, paths=HomePaths(home), encoder_names=[], engine=self.engine, stores=stores
+        )
+        self._url = database.database_url
+
+    def due(self) -> bool:
+        with transaction(self.engine) as connection:
+            return is_due(connection, JobKind.SNAPSHOT, {}, self._context)
+
+    def build(self) -> None:
+        Handlers(self._context).snapshot({}, lambda share: None)
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self._url) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture
+def shop(database: Addresses, tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(database, tmp_path)
+    shop.execute("INSERT INTO items (item_id, title, attributes) VALUES ('a', 'Lamp', '{}') ON CONFLICT DO NOTHING")
+    shop.execute(f"DROP TABLE IF EXISTS item_returns; CREATE TABLE item_returns {COLUMNS}")
+    shop.execute("INSERT INTO item_returns VALUES ('a', '2026-11-01T00:00Z', '2026-11-01T00:00Z', 0.1)")
+    shop.build()
+    yield shop
+    shop.engine.dispose()
+
+
+def test_a_snapshot_is_due_when_a_view_is_registered_for_it_and_not_again(shop: Shop) -> None:
+    assert not shop.due()
+    shop.feast.apply([view()])
+    assert shop.due()
+    shop.build()
+    assert not shop.due()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO item_returns VALUES ('a', '2026-11-02T00:00Z', '2026-11-01T00:00Z', 0.2)",
+        "UPDATE item_returns SET return_rate = 0.3, created = '2026-11-02T00:00Z'",
+        "DELETE FROM item_returns",
+    ],
+)
+def test_a_snapshot_is_due_when_rows_of_such_a_view_changed(shop: Shop, change: str) -> None:
+    shop.feast.apply([view()])
+    shop.build()
+    shop.execute(change)
+    assert shop.due()
+    shop.build()
+    assert not shop.due()
+
+
+def test_a_source_that_went_away_leaves_its_report_to_the_job(shop: Shop) -> None:
+    shop.feast.apply([view()])
+    shop.build()
+    shop.execute("DROP TABLE item_returns")
+    assert shop.due()
