@@ -13,6 +13,7 @@ from services.db.models.features import (
     ServingFeatures,
 )
 from services.db.models.impressions import Impression
+from services.db.models.item_states import ItemState, ItemTail, PendingItem, ServedExposure
 from services.db.models.jobs import Checkpoint, Job
 from services.db.models.live import CatalogueChange, PendingUser, QuarantinedUser, TailOwner, TailPartition, UserState
 from services.db.models.users import User
@@ -29,12 +30,16 @@ __all__ = [
     "Item",
     "ItemEmbedding",
     "ItemEngagement",
+    "ItemState",
+    "ItemTail",
     "ItemVector",
     "Job",
+    "PendingItem",
     "PendingUser",
     "ProfileFeatures",
     "QuarantinedUser",
     "ReferenceStatistics",
+    "ServedExposure",
     "ServingFeatures",
     "TailOwner",
     "TailPartition",

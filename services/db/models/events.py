@@ -44,7 +44,8 @@ class Event(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index(None, "user_id", "timestamp"),
-        Index(None, "item_id"),
+        Index(None, "item_id", "user_id"),
+        Index(None, "timestamp", postgresql_where=text("item_id IS NOT NULL")),
         Index(None, "txid", "sequence"),
         Index("ix_events_unscored", "timestamp", postgresql_where=text("text IS NOT NULL AND sentiment IS NULL")),
         {"postgresql_partition_by": "RANGE (timestamp)"},
