@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
 
 from services.core.errors import DependencyDown
+from services.db.failures import unavailable
 
 
 def make_engine(sqlalchemy_url: str, *, pool_size: int = 5, statement_timeout_ms: int = 0) -> Engine:
@@ -27,12 +28,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction: committed when the block ends, rolled back when it raises.
 
     Raises:
-        DependencyDown: Postgres cannot be reached.
+        DependencyDown: Postgres cannot be reached, with the cure.
     """
     try:
         connection = engine.connect()
     except OperationalError as error:
-        raise DependencyDown("PostgreSQL does not answer: see `portrait doctor`") from error
+        raise unavailable(error) or DependencyDown("PostgreSQL does not answer: see `portrait doctor`") from error
     with connection, connection.begin():
         yield connection
 

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
-from services.core.errors import DependencyDown, NotReady
+from services.core.errors import NotReady
+from services.db.failures import unavailable
 from services.db.session import transaction
 
 T = TypeVar("T")
@@ -35,8 +35,8 @@ class Database:
         """What `work` returns, run in one of the threads; `transact` is for its use.
 
         Raises:
-            NotReady: too many callers wait already.
-            DependencyDown: PostgreSQL does not answer or went away; nothing was committed that was acknowledged.
+            NotReady: too many callers wait already, or others hold the same rows.
+            DependencyDown: PostgreSQL does not answer, went away or cannot write; nothing acknowledged was lost.
         """
         if self._pending >= MAX_WAITING:
             raise NotReady("Too many writes are waiting for PostgreSQL: send this one again in a moment")
@@ -51,18 +51,13 @@ class Database:
         try:
             with transaction(self._engine) as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError, PoolTimeout, psycopg.OperationalError) as error:
-            raise _down() from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise _down() from error
-            raise
+        except (SQLAlchemyError, psycopg.Error) as error:
+            failure = unavailable(error)
+            if failure is None:
+                raise
+            raise failure from error
 
     def close(self) -> None:
         """Wait for what runs, then give the connections back."""
         self._threads.shutdown(wait=True)
         self._engine.dispose()
-
-
-def _down() -> DependencyDown:
-    return DependencyDown("PostgreSQL does not answer: try again in a moment, and see `portrait doctor` if it lasts")

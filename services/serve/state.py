@@ -10,6 +10,7 @@ from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.db.session import make_engine
 from services.features.online.reader import OnlineReader
+from services.ingest.event_writer import EventWriter, WriterConfig
 from services.serve.database import THREADS, Database
 from services.serve.impressions import ImpressionWriter
 from services.serve.portraits import Portraits
@@ -17,6 +18,7 @@ from services.serve.serving import SnapshotWatcher
 from services.workers.dispatch import Dispatcher
 
 STATEMENT_TIMEOUT_MS = 30_000
+EVENTS_TIMEOUT_MS = 10_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class State:
     settings: Settings
     metrics: ServingMetrics
     database: Database
+    events: EventWriter
     store: OnlineReader
     portraits: Portraits
     snapshots: SnapshotWatcher
@@ -36,6 +39,7 @@ class State:
         """Write what is buffered and give everything back."""
         self.snapshots.close()
         self.impressions.close()
+        self.events.close()
         self.database.close()
 
 
@@ -52,9 +56,17 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         settings=settings,
         metrics=metrics,
         database=Database(engine),
+        events=_event_writer(addresses),
         store=store,
         portraits=Portraits(store),
         snapshots=snapshots,
         impressions=ImpressionWriter(engine, metrics),
         dispatcher=Dispatcher(addresses.broker_url),
     )
+
+
+def _event_writer(addresses: Addresses) -> EventWriter:
+    """The writer with connections of its own: nothing else that waits for PostgreSQL can keep events from it."""
+    config = WriterConfig()
+    url = addresses.sqlalchemy_url
+    return EventWriter(make_engine(url, pool_size=config.connections, statement_timeout_ms=EVENTS_TIMEOUT_MS), config)

@@ -1,12 +1,10 @@
 """`POST /v1/events`: a 202 means that the events are committed."""
 
-from datetime import UTC, datetime
+import asyncio
 
 from fastapi import FastAPI, Request, Response
 
-from services.db.events import insert_events
 from services.ingest.event_wire import WireEvent
-from services.ingest.events import parse_events
 from services.serve.answers import EventsAnswer
 from services.serve.bodies import EVENTS_LIMIT, read_body
 from services.serve.openapi import Describer
@@ -16,24 +14,20 @@ from services.serve.state import State
 
 def register(app: FastAPI, state: State, describe: Describer) -> None:
     """Add the route."""
+    counts = {outcome: state.metrics.events.labels(outcome) for outcome in ("accepted", "duplicate", "rejected")}
 
     async def accept(request: Request) -> Response:
         """Up to 1,000 events. Each stands alone: a bad one is listed under `rejected`, its neighbours are accepted."""
         body = await read_body(request, EVENTS_LIMIT)
 
-        def store() -> dict[str, object]:
-            batch = parse_events(body, datetime.now(UTC))
-            counts = state.database.transact(lambda connection: insert_events(connection, batch.frame))
-            return {"accepted": counts.accepted, "duplicates": counts.duplicates, "rejected": batch.rejected}
-
-        answer = await state.database.call(store)
+        found = await asyncio.wrap_future(state.events.submit(body))
         for outcome, count in (
-            ("accepted", answer["accepted"]),
-            ("duplicate", answer["duplicates"]),
-            ("rejected", len(answer["rejected"])),
+            ("accepted", found.accepted),
+            ("duplicate", found.duplicates),
+            ("rejected", len(found.rejected)),
         ):
-            state.metrics.events.labels(outcome).inc(count)
-        return json_response(answer, 202)
+            counts[outcome].inc(count)
+        return json_response(found, 202)
 
     body = {
         "type": "object",
