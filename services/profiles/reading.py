@@ -47,9 +47,13 @@ def catalogue_of(connection: Connection, events: pa.Table, reference: ReferenceS
 
 
 def read_batch(
-    connection: Connection, user_ids: Sequence[str], until: datetime, catalogue: Catalogue | None = None
+    connection: Connection,
+    user_ids: Sequence[str],
+    until: datetime,
+    catalogue: Catalogue | None = None,
+    reference: ReferenceStatistics | None = None,
 ) -> tuple[EventBatch, Catalogue]:
     """The users' events before `until`, against `catalogue` or that of the items they are on."""
     table = read_signals(connection, user_ids, until, COLUMNS)
-    found = catalogue_of(connection, table) if catalogue is None else catalogue
+    found = catalogue_of(connection, table, reference) if catalogue is None else catalogue
     return build_batch(table, found), found

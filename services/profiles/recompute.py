@@ -214,7 +214,7 @@ class _Run:
     ) -> tuple[EventBatch, Catalogue]:
         """The users' events: all that the snapshot shows where states are kept, else those before `until`."""
         if not self.keep_states:
-            return read_batch(connection, user_ids, self.until, whole)
+            return read_batch(connection, user_ids, self.until, whole, self.reference)
         table = read_visible(connection, user_ids, snapshot, (*COLUMNS, SEQUENCE))
         catalogue = catalogue_of(connection, table, self.reference) if whole is None else whole
         return build_batch(table, catalogue), catalogue
