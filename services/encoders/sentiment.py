@@ -1,7 +1,7 @@
 """Sentiment of review texts, English and Chinese, without a network: ridge regression on hashed n-grams.
 
-English adds the VADER score (Hutto & Gilbert 2014) as one feature. `fit_sentiment` made the weights;
-`docs/encoders.md` has the measured accuracy.
+English marks negated words and adds the VADER score (Hutto & Gilbert 2014) as one feature. `fit_sentiment` made the
+weights; `docs/encoders.md` has the measured accuracy.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from services.encoders.linear_text import LinearTextModel
+from services.encoders.negation import mark_negations
 from services.encoders.pretrained import EncoderUnavailable
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -71,7 +72,7 @@ class SentimentModel:
         if len(english):
             chosen = [texts[i] for i in english]
             vader = vader_scores(chosen, self._vader)
-            predicted, known = self._english.predict(chosen, vader[:, None])
+            predicted, known = self._english.predict([mark_negations(text) for text in chosen], vader[:, None])
             scores[english] = np.where(known | (vader != 0), np.tanh(predicted / self.config.english_scale), 0.0)
         return scores
 
