@@ -4,7 +4,7 @@ Whoever changes what a portrait is made of puts its users here, in the transacti
 between its ticks. A request stays until the transaction that fulfils it commits, and one that comes meanwhile keeps it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +34,11 @@ class PendingUsers:
 
     user_ids: tuple[str, ...]
     versions: tuple[str, ...]
+
+    def only(self, user_ids: Container[str]) -> "PendingUsers":
+        """The requests of some users."""
+        kept = [pair for pair in zip(self.user_ids, self.versions, strict=True) if pair[0] in user_ids]
+        return PendingUsers(tuple(user for user, _ in kept), tuple(version for _, version in kept))
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,10 @@ def enqueue_moved(connection: Connection, user_ids: Iterable[str], as_of: dateti
     return enqueue_selected(connection, users, (list(user_ids), as_of), Reason.PUBLISH)
 
 
-def enqueue_holders(connection: Connection, item_ids: Iterable[str]) -> int:
-    """Have the users rebuilt who have an event on one of the items."""
-    users = "SELECT user_id FROM events WHERE item_id = ANY(%s)"
-    return enqueue_selected(connection, users, (list(item_ids),), Reason.REBUILD)
+def enqueue_holders(connection: Connection, item_ids: Iterable[str], partitions: Sequence[int]) -> int:
+    """Have the users of some partitions rebuilt who have an event on one of the items."""
+    users = f"SELECT user_id FROM events WHERE item_id = ANY(%s) AND {PARTITION_OF_USER} = ANY(%s)"
+    return enqueue_selected(connection, users, (list(item_ids), list(partitions)), Reason.REBUILD)
 
 
 def take_pending(connection: Connection, partitions: Sequence[int], reason: str, limit: int) -> PendingUsers:
@@ -100,19 +105,19 @@ def take_pending(connection: Connection, partitions: Sequence[int], reason: str,
 
 def fulfil(connection: Connection, taken: PendingUsers) -> None:
     """Take these requests out of the queue, but those that were repeated since they were taken."""
+    if not taken.user_ids:
+        return
     statement = """
         DELETE FROM pending_users AS p USING unnest(%s::text[], %s::text[]) AS t (user_id, version)
         WHERE p.user_id = t.user_id AND p.xmin::text = t.version"""
     raw(connection).execute(statement, (list(taken.user_ids), list(taken.versions)))
 
 
-def waiting_for_rebuild(connection: Connection, user_ids: Iterable[str]) -> set[str]:
-    """Those of the users who are going to be rebuilt, or are in quarantine: nothing is to be added to their state."""
-    statement = """
-        SELECT user_id FROM pending_users WHERE user_id = ANY(%s) AND reason = 'rebuild'
-        UNION SELECT user_id FROM quarantined_users WHERE user_id = ANY(%s)"""
-    ids = list(user_ids)
-    return {row[0] for row in raw(connection).execute(statement, (ids, ids))}
+def requested(connection: Connection, user_ids: Iterable[str], reason: str) -> PendingUsers:
+    """Those of the users who wait for this reason, as `take_pending`."""
+    statement = "SELECT user_id, xmin::text FROM pending_users WHERE user_id = ANY(%s) AND reason = %s"
+    rows = raw(connection).execute(statement, (list(user_ids), str(reason))).fetchall()
+    return PendingUsers(tuple(row[0] for row in rows), tuple(row[1] for row in rows))
 
 
 def backlog(connection: Connection, partitions: Sequence[int]) -> Backlog:

@@ -74,15 +74,13 @@ class Glance:
 def glance(connection: Connection, catalogue: str, partitions: Sequence[int]) -> Glance:
     """The current snapshot, the reference version in force, whether the catalogue has changed since a snapshot, and
     whether a user of these partitions waits in the queue."""
-    row = (
-        raw(connection)
-        .execute(
-            "SELECT pg_current_snapshot()::text, (SELECT coalesce(max(version), 0) FROM reference_statistics), "
-            f"EXISTS (SELECT FROM catalogue_changes WHERE {_between(catalogue)} "
-            "AND pg_visible_in_snapshot(txid, pg_current_snapshot()))"
-        )
-        .fetchone()
+    statement = (
+        "SELECT pg_current_snapshot()::text, (SELECT coalesce(max(version), 0) FROM reference_statistics), "
+        f"EXISTS (SELECT FROM catalogue_changes WHERE {_between(catalogue)} "
+        "AND pg_visible_in_snapshot(txid, pg_current_snapshot())), "
+        f"EXISTS (SELECT FROM pending_users WHERE {PARTITION_OF_USER} = ANY(%s))"
     )
+    row = raw(connection).execute(statement, (list(partitions),)).fetchone()
     assert row is not None
     return Glance(*row)
 
@@ -155,6 +153,12 @@ def retry_quarantined(connection: Connection, partitions: Sequence[int], minutes
         "AND since <= clock_timestamp() - %s * interval '1 minute'"
     )
     return enqueue_selected(connection, users, (list(partitions), minutes), Reason.REBUILD)
+
+
+def quarantined(connection: Connection, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who are left alone."""
+    statement = "SELECT user_id FROM quarantined_users WHERE user_id = ANY(%s)"
+    return {row[0] for row in raw(connection).execute(statement, (list(user_ids),))}
 
 
 def count_quarantined(connection: Connection) -> int:

@@ -26,6 +26,8 @@ FLOATS, TEXTS, BLOBS = "FLOAT", "STRING", "BYTES"
 
 Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
 
+PackedRow = tuple[str, datetime, bytes]
+
 
 class OnlineWriter:
     """Writes of one process."""
@@ -41,18 +43,21 @@ class OnlineWriter:
         Raises:
             DependencyDown: the online store does not answer.
         """
+        self.write_packed([(p.user_id, datetime.fromtimestamp(p.as_of, UTC), pack(p)) for p in portraits])
+
+    def write_packed(self, rows: Sequence[PackedRow]) -> None:
+        """As `write_portraits`, of portraits that are packed already: (user id, as of, packed form).
+
+        Raises:
+            DependencyDown: the online store does not answer.
+        """
         view = feature_view(self._store, names.USER_SERVING)
-        for start in range(0, len(portraits), BATCH_ROWS):
-            rows: list[Row] = [
-                (
-                    entity_key(names.USER_ID, portrait.user_id),
-                    {names.PACKED: Value(bytes_val=pack(portrait))},
-                    datetime.fromtimestamp(portrait.as_of, UTC),
-                    None,
-                )
-                for portrait in portraits[start : start + BATCH_ROWS]
+        for start in range(0, len(rows), BATCH_ROWS):
+            protos: list[Row] = [
+                (entity_key(names.USER_ID, user_id), {names.PACKED: Value(bytes_val=packed)}, as_of, None)
+                for user_id, as_of, packed in rows[start : start + BATCH_ROWS]
             ]
-            self._write(view, rows)
+            self._write(view, protos)
 
     def write_view(self, view_name: str, table: pa.Table | pa.RecordBatch) -> int:
         """Write rows of any view that is kept online. Returns how many.
