@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.core.errors import InvalidInput
 from services.ingest.rules.prices import parse_price
 from services.ingest.rules.ratings import RatingScale
-from services.ingest.rules.text import clean_text
+from services.ingest.rules.text import clean_one, clean_text
 from services.ingest.rules.times import parse_time
 
 
@@ -119,3 +119,12 @@ def test_half_stars_and_tens_become_one_to_five():
 def test_a_scale_that_is_none_is_refused(text):
     with pytest.raises(InvalidInput):
         RatingScale.parse(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(st.characters(exclude_categories=["Cs", "Cn"]))
+    | st.text("a <b>&;#1xamp\t\n\x1c\x85\xa0\u3000ﬁ", max_size=30)
+)
+def test_one_text_is_cleaned_as_a_column_of_them_is(text):
+    assert [clean_one(text)] == clean_text(pl.Series([text], dtype=pl.String)).to_list()
