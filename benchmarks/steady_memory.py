@@ -1,0 +1,96 @@
+"""Memory of every process under steady load: resident size every 10 s, and its slope after a warm-up.
+
+`PORTRAIT_BENCH_MINUTES` (30) is how long. The figure is the steepest slope in MiB an hour (least squares); a process
+that another took the place of is one line each. Run: `python -m benchmarks.steady_memory [MINUTES]`.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import psutil
+
+from tests.e2e.faults.kills import everything
+from tests.e2e.faults.rounds import under_load
+from tests.e2e.faults.stack import FaultStack, running_stack
+
+ITEMS, USERS, DAYS = 1_000, 1_000, 60
+EVENTS_PER_S, PAGES_PER_S = 50.0, 20.0
+EVERY_S = 10.0
+WARM_UP_SHARE = 0.3
+"""Of the time, at its beginning: caches and pools fill, imports happen."""
+SLOPE_MIB_H = 30.0
+"""Bar: the steepest slope. The log of users' last 30 days and the online store grow with the load itself."""
+
+Key = tuple[int, str]
+
+
+def run(minutes: float | None = None) -> dict[str, Any]:
+    """Slopes by process, steepest first."""
+    lasting = float(os.environ.get("PORTRAIT_BENCH_MINUTES", "30")) if minutes is None else minutes
+    with running_stack(items=ITEMS, users=USERS, days=DAYS) as stack:
+        with under_load(stack, events_per_s=EVENTS_PER_S, pages_per_s=PAGES_PER_S) as load:
+            sizes = _watch(stack, lasting * 60)
+        statuses = dict(load.ledger.statuses)
+    slopes = sorted((_slope(seen, lasting * 60) for seen in sizes.items()), key=lambda row: -row["mib_per_hour"])
+    watched = [row for row in slopes if row["samples"] >= 3]
+    figure = watched[0]["mib_per_hour"] if watched else 0.0
+    return {
+        "name": "steady_memory",
+        "figure": figure,
+        "bar": SLOPE_MIB_H,
+        "holds": figure <= SLOPE_MIB_H,
+        "figures": {
+            "minutes": lasting,
+            "answers_by_status": statuses,
+            "sum_mib_per_hour": round(sum(row["mib_per_hour"] for row in watched), 2),
+            "processes": watched,
+        },
+    }
+
+
+def _watch(stack: FaultStack, seconds: float) -> dict[Key, list[tuple[float, float]]]:
+    """(seconds since the start, MiB) of each process, by pid and name."""
+    began, found = time.monotonic(), defaultdict(list)
+    due = began
+    while (passed := time.monotonic() - began) < seconds:
+        for identity in everything(stack):
+            try:
+                process = psutil.Process(identity.pid)
+                found[identity.pid, _name(process)].append((passed, process.memory_info().rss / 2**20))
+            except psutil.Error:
+                continue  # it ended while we looked
+        due += EVERY_S
+        time.sleep(max(0.0, due - time.monotonic()))
+    return found
+
+
+def _slope(seen: tuple[Key, list[tuple[float, float]]], seconds: float) -> dict[str, Any]:
+    (pid, name), samples = seen
+    times, sizes = np.array([s for s in samples if s[0] >= WARM_UP_SHARE * seconds] or samples[-1:]).T
+    slope = np.polyfit(times / 3600, sizes, 1)[0] if len(times) >= 3 else 0.0
+    return {
+        "process": name,
+        "pid": pid,
+        "samples": len(times),
+        "first_mib": round(float(sizes[0]), 1),
+        "last_mib": round(float(sizes[-1]), 1),
+        "mib_per_hour": round(float(slope), 2),
+    }
+
+
+def _name(process: psutil.Process) -> str:
+    """A process by what it is: the part's mark where it shows one, and the head of its command line."""
+    line = " ".join(process.cmdline()) or process.name()
+    for word in ("services.", "ray::", "postgres:", "celery", "raylet", "gcs_server", "haproxy", "valkey"):
+        if word in line:
+            return line[line.index(word) :][:60].strip()
+    return line.rsplit("/", 1)[-1][:60].strip()
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(float(sys.argv[1]) if len(sys.argv) > 1 else None), indent=1))
