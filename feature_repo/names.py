@@ -49,6 +49,19 @@ STATISTICS = ("depth_mean", "click_position_mean", "rating_mean", "rating_std", 
 
 BEHAVIOUR_FEATURES: tuple[str, ...] = tuple(f"{c}_{w}" for c in COUNTED for w in WINDOWS) + STATISTICS
 
+_LONGEST = max(WINDOWS.values())
+
+BEHAVIOUR_LIFE_S: dict[str, float] = {f"{c}_{w}": float(WINDOWS[w]) for c in COUNTED for w in WINDOWS} | {
+    name: float(_LONGEST) if name in ("depth_mean", "click_position_mean") else float("inf") for name in STATISTICS
+}
+"""For how many seconds after it was computed a value says anything: then its whole window has passed."""
+
+BEHAVIOUR_DEFAULTS: dict[str, float] = {f"{c}_{w}": 0.0 for c in COUNTED for w in WINDOWS} | dict.fromkeys(
+    STATISTICS, float("nan")
+)
+"""What stands in for a value that is older than that: nothing was counted, and a mean of nothing is undefined. For
+the packed portrait (`USER_SERVING`) that of an unknown user stands in."""
+
 ENGAGEMENT_FEATURES: tuple[str, ...] = (
     "views_1d",
     "views_7d",

@@ -59,6 +59,18 @@ class DependencyDown(PortraitError):
     status, code, title = 503, "dependency-down", "A server that Portrait needs does not answer"
 
 
+class Overloaded(PortraitError):
+    """More is asked than can be answered in time; nothing was done for this request."""
+
+    status, code, title = 503, "overloaded", "Too much is asked at once"
+
+
+class TooManyRequests(PortraitError):
+    """One caller asks more often than it may."""
+
+    status, code, title = 429, "too-many-requests", "Too many requests of this caller"
+
+
 class ConfigurationError(PortraitError):
     status, code, title = 500, "configuration", "The configuration does not work"
 

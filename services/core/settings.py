@@ -3,12 +3,26 @@
 import ipaddress
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DEFAULT_TEXT_ENCODER = "all-MiniLM-L6-v2"
 DEFAULT_IMAGE_ENCODER = "efficientnet-lite0"
+
+
+class SurfaceBudget(BaseModel):
+    """How far behind the event log portraits may be on one surface of the shop, and what is shown when they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_profile_lag_ms: int = Field(gt=0, description="Older events may not be missing from the portrait.")
+    fallback: Literal["popular", "recent_events", "stale"] = Field(
+        "popular",
+        description="popular: what anybody is shown; recent_events: that, and the request's recent_events; "
+        "stale: the portrait all the same.",
+    )
 
 
 class Settings(BaseSettings):
@@ -31,6 +45,12 @@ class Settings(BaseSettings):
         DEFAULT_IMAGE_ENCODER, description="Offline default or a Hugging Face model name or path."
     )
     mlflow_tracking_uri: str | None = Field(None, description="MLflow server; files under `home` when unset.")
+    surfaces: dict[str, SurfaceBudget] = Field(
+        default_factory=dict, description="JSON: by surface how fresh portraits must be, and what is shown when not."
+    )
+    rate_limit: float | None = Field(
+        None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
+    )
     log_level: str = Field("INFO", pattern="^(?i:debug|info|warning|error)$")
 
     @field_validator("home")

@@ -44,9 +44,26 @@ class Model(msgspec.Struct, frozen=True):
     version: str
 
 
-class RecommendationAnswer(msgspec.Struct, frozen=True):
+class FeatureStatus(msgspec.Struct, frozen=True):
+    """When a feature view's values were computed (epoch seconds), and whether they are present, expired (the declared
+    default stands in), missing (nothing is stored) or unavailable (the online store did not answer)."""
+
+    timestamp: float | None
+    status: Literal["present", "expired", "missing", "unavailable"]
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """Why the list is not made from the portrait: events may be missing from it that are older than the surface allows.
+    `ranking`: what was declared for that case; with `stale` the portrait was used all the same."""
+
+    reason: Literal["tail-lag", "no-tail", "rebuilding", "emptied", "unreachable"]
+    ranking: Literal["popular", "recent_events", "stale"]
+
+
+class RecommendationAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """`profile_age_ms`: age of the newest event in the portrait, null without one. `degraded`: the online store did
-    not answer, so the user was treated as unknown."""
+    not answer, was emptied or is being rebuilt: the user may have been treated as unknown. `features`: what was read of
+    the user, by feature view."""
 
     request_id: str
     items: list[RecommendedItem]
@@ -55,6 +72,8 @@ class RecommendationAnswer(msgspec.Struct, frozen=True):
     took_ms: float
     cold_start: bool
     degraded: bool
+    features: dict[str, FeatureStatus]
+    fallback: Fallback | None = None
 
 
 class RankedItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,6 +90,7 @@ class RankAnswer(msgspec.Struct, frozen=True):
     profile_age_ms: int | None
     took_ms: float
     degraded: bool
+    features: dict[str, FeatureStatus]
 
 
 class SimilarItem(msgspec.Struct, frozen=True):
@@ -171,7 +191,8 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """`snapshot`: the version served, null before the first one."""
+    """`snapshot`: the version served, null before the first one. `checks.portraits` tells whether portraits may be
+    missing (rebuilding, emptied, unreachable); the gateway is ready all the same."""
 
     status: Literal["ready", "not-ready"]
     checks: dict[str, str]
@@ -224,15 +245,9 @@ class RecentItemAnswer(msgspec.Struct, frozen=True):
     title: str | None = None
 
 
-class FeatureStatus(msgspec.Struct, frozen=True):
-    """When a feature view's row was computed (epoch seconds), and whether it is present, expired or missing."""
-
-    timestamp: float | None
-    status: str
-
-
 class ProfileAnswer(msgspec.Struct, frozen=True):
-    """The readable portrait (docs/profiles.md). `behaviour`: counters and means, null where undefined."""
+    """The readable portrait (docs/profiles.md). `behaviour`: counters and means, null where undefined. `degraded`: the
+    online store was emptied or is being rebuilt: the portrait may be missing."""
 
     user_id: str
     as_of: float
@@ -244,3 +259,4 @@ class ProfileAnswer(msgspec.Struct, frozen=True):
     behaviour: dict[str, float | None]
     recent_items: list[RecentItemAnswer]
     features: dict[str, FeatureStatus]
+    degraded: bool

@@ -4,7 +4,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from services.serve import openapi, problems
+from services.serve.admission import Gate
 from services.serve.edge import Edge
+from services.serve.rate_limit import RateLimit
 from services.serve.routes import events, items, jobs, operations, recommendations, users
 from services.serve.state import State
 
@@ -25,4 +27,6 @@ def build_app(state: State) -> ASGIApp:
         resource.register(app, state, describe)
     problems.install(app)
     openapi.install(app, describe, needs_key=bool(state.settings.keys))
-    return Edge(app, state.settings.keys, state.metrics)
+    rate = state.settings.rate_limit
+    limit = None if rate is None else RateLimit(rate)
+    return Edge(app, state.settings.keys, state.metrics, Gate(), limit)

@@ -1,26 +1,52 @@
-"""The outermost layer: API keys, request counting, and no failure without a problem document."""
+"""The outermost layer: keys, limits, request counting, and no failure without a problem document."""
 
-import hmac
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.core.errors import PortraitError, Unauthorised
+from services.core.errors import PortraitError
 from services.core.metrics import ServingMetrics
+from services.serve.admission import Budget, Gate
+from services.serve.bodies import ITEMS_LIMIT
+from services.serve.keys import Keys
 from services.serve.problems import problem_response, unexpected_response
+from services.serve.rate_limit import RateLimit
+from services.serve.shed import OVERLOADED, RATE, ShedAnswer, too_many
 
 OPEN_PATHS = frozenset(
     path for name in ("healthz", "readyz", "openapi.json", "docs") for path in (f"/{name}", f"/v1/{name}")
 )
 """What needs no key: probes, and the description of the interface."""
 
+ALWAYS = OPEN_PATHS | {"/metrics", "/v1/metrics"}
+"""What is never shed: a gateway that is overloaded must say so."""
+
+HOT_PATHS = frozenset({"/v1/recommendations", "/v1/rank", "/v1/search"})
+HOT_ENDS = ("/profile", "/similar")
+"""What is answered from memory and the online store: the reads."""
+
+ARRIVED, CLIENT = b"x-portrait-arrived", b"x-portrait-client"
+"""Set by the HAProxy in front (services/serve/haproxy.py): when the request came, in microseconds, and from where."""
+CREDIBLE_WAIT_S = 30.0
+"""A longer wait, or a negative one, is a clock that was set meanwhile."""
+
 
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, keys: frozenset[str], metrics: ServingMetrics) -> None:
-        self._app, self._metrics = app, metrics
-        self._keys = tuple(key.encode() for key in sorted(keys))
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: frozenset[str],
+        metrics: ServingMetrics,
+        gate: Gate | None = None,
+        limit: RateLimit | None = None,
+    ) -> None:
+        self._app, self._metrics, self._limit = app, metrics, limit
+        self._keys = Keys(keys)
+        self._gate = gate = Gate() if gate is None else gate
+        metrics.inflight.labels(Budget.READS.value).set_function(lambda: gate.reads)
+        metrics.inflight.labels(Budget.WRITES.value).set_function(lambda: gate.writes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,8 +64,7 @@ class Edge:
             await send(message)
 
         try:
-            self._authorise(scope)
-            await self._app(scope, receive, counted)
+            await self._admit(scope, receive, counted)
         except PortraitError as error:
             await problem_response(error)(scope, receive, counted)
         except Exception as error:  # the last line of defence: answered as a problem, logged with its cause
@@ -52,15 +77,83 @@ class Edge:
             self._metrics.requests.labels(scope["method"], route, status).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - start)
 
-    def _authorise(self, scope: Scope) -> None:
-        """Raises Unauthorised without a valid key where one is needed. Every key is compared, in constant time."""
-        if not self._keys or scope["path"] in OPEN_PATHS:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer that it cannot be taken now. Raises Unauthorised."""
+        path = scope["path"]
+        if path in ALWAYS:
+            if path not in OPEN_PATHS:
+                self._keys.check(dict(scope["headers"]))
+            await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"x-api-key", b"")
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer":
-            given = token.strip()
-        matches = [hmac.compare_digest(given, key) for key in self._keys]
-        if not any(matches):
-            raise Unauthorised("Send one of PORTRAIT_API_KEYS as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+        key = self._keys.check(headers)
+        if self._limit is not None:
+            seconds = self._limit.take(_caller(scope, headers) if key is None else key)
+            if seconds > 0:
+                await self._shed(RATE, too_many(self._limit.per_second, seconds), send)
+                return
+        if path in HOT_PATHS or path.endswith(HOT_ENDS):
+            await self._read(scope, receive, send, waited_s(headers, time.time()))
+        else:
+            await self._write(scope, receive, send, _size(headers))
+
+    async def _read(self, scope: Scope, receive: Receive, send: Send, waited: float) -> None:
+        self._metrics.delay.observe(waited)
+        refusal = self._gate.enter(Budget.READS, waited)
+        if refusal is not None:
+            await self._shed(refusal.value, OVERLOADED[refusal], send)
+            return
+        begun = 0.0
+
+        async def received() -> Message:
+            nonlocal begun
+            message = await receive()
+            begun = time.perf_counter()
+            return message
+
+        async def answered(message: Message) -> None:
+            if begun and message["type"] == "http.response.start":  # computed without a pause since the body was there
+                self._gate.served(time.perf_counter() - begun)
+            await send(message)
+
+        try:
+            await self._app(scope, received, answered)
+        finally:
+            self._gate.leave(Budget.READS)
+
+    async def _write(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
+        refusal = self._gate.enter(Budget.WRITES, size=size)
+        if refusal is not None:
+            await self._shed(refusal.value, OVERLOADED[refusal], send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._gate.leave(Budget.WRITES, size)
+
+    async def _shed(self, reason: str, answer: ShedAnswer, send: Send) -> None:
+        self._metrics.shed.labels(reason).inc()
+        await answer.send(send)
+
+
+def waited_s(headers: dict[bytes, bytes], now: float) -> float:
+    """Seconds since the request arrived at this machine; 0 where nothing credible says so."""
+    stamp = headers.get(ARRIVED, b"")
+    if not stamp.isdigit() or len(stamp) > 20:
+        return 0.0
+    waited = now - int(stamp) / 1e6
+    return waited if 0 < waited < CREDIBLE_WAIT_S else 0.0
+
+
+def _caller(scope: Scope, headers: dict[bytes, bytes]) -> bytes:
+    """Where the request comes from."""
+    client = scope.get("client")
+    return headers.get(CLIENT) or (client[0].encode() if client else b"")
+
+
+def _size(headers: dict[bytes, bytes]) -> int:
+    """Bytes that the body may take: what it announces, or the most that is read of one that announces nothing."""
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and len(announced) < 20:
+        return min(int(announced), ITEMS_LIMIT)
+    return ITEMS_LIMIT if b"transfer-encoding" in headers else 0

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 
 import ray
 from ray import serve
@@ -12,9 +13,13 @@ from services.core.logging import get_logger
 from services.core.settings import Settings
 from services.serve.deployment import Gateway
 from services.serve.environment import LOOPBACK, RayFolders
-from services.serve.signals import stop_on_signals
+from services.serve.signals import announce_stop, stop_on_signals
 
 APPLICATION = "portrait"
+MAX_ONGOING = 10_000
+"""More than HAProxy lets in at once (4,096): requests never wait inside Ray, where nothing measures or bounds it."""
+NOTICE_S = 0.5
+"""How long the gateway says that it is not ready before it stops taking requests."""
 OBJECT_STORE_BYTES = 80 << 20
 """Next to Ray's minimum: requests put nothing into it."""
 
@@ -40,7 +45,8 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
         serve.run(
             Gateway.options(
                 num_replicas=replicas,
-                max_ongoing_requests=1_000,
+                max_ongoing_requests=MAX_ONGOING,
+                max_queued_requests=-1,  # as above; services/serve/admission.py decides who is let in
                 ray_actor_options={"num_cpus": 0},
                 logging_config=LoggingConfig(enable_access_log=False),
             ).bind(),
@@ -49,6 +55,8 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
         )
         log.info("serving", host=settings.bind, port=settings.port, replicas=replicas)
         stop.wait()
+        announce_stop(settings.home)
+        time.sleep(NOTICE_S)
     finally:
         serve.shutdown()
         ray.shutdown()

@@ -17,9 +17,12 @@ MEANINGS = {
     405: "Another method is needed",
     413: "The body is too large",
     422: "A field is not valid; the detail names it and the cure",
+    429: "This caller asks more often than it may; Retry-After says when to try again",
     500: "A defect; the detail has an id that leads to the log line",
-    503: "A server that Portrait needs does not answer; Retry-After says when to try again",
+    503: "Too much is asked at once, or a server that is needed does not answer; Retry-After says when to try again",
 }
+
+ANYWHERE = (401, 429, 500, 503)
 
 
 class Describer:
@@ -46,7 +49,7 @@ class Describer:
         errors: tuple[int, ...] = (),
         media_type: str = "application/json",
     ) -> dict[str, Any]:
-        """Arguments of `app.add_api_route` that describe a route. 401 and 500 are possible anywhere."""
+        """Arguments of `app.add_api_route` that describe a route. `ANYWHERE` lists what any may answer."""
         extra: dict[str, Any] = {}
         parameters = [_path_id(name) for name in path] + list(query)
         if parameters:
@@ -58,7 +61,7 @@ class Describer:
             }
         problem = {"content": {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}}}}
         responses: dict[int | str, dict[str, Any]] = {
-            code: {"description": MEANINGS[code], **problem} for code in sorted({*errors, 401, 500})
+            code: {"description": MEANINGS[code], **problem} for code in sorted({*errors, *ANYWHERE})
         }
         description = {"description": "Done"}
         if answer is not None:

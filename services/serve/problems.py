@@ -20,8 +20,8 @@ log = get_logger("gateway")
 
 
 def problem_response(error: PortraitError) -> Response:
-    """The answer to an expected failure. 503 tells when to try again."""
-    headers = {"retry-after": str(RETRY_AFTER_S)} if error.status == 503 else {}
+    """The answer to an expected failure. 429 and 503 tell when to try again."""
+    headers = {"retry-after": str(error.extra.get("retry_after", RETRY_AFTER_S))} if error.status in (429, 503) else {}
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     if error.status >= 500:

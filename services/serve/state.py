@@ -9,12 +9,16 @@ from services.core.metrics import ServingMetrics
 from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.db.session import make_engine
+from services.features.online.live_status import LiveStatus
 from services.features.online.reader import OnlineReader
 from services.ingest.event_writer import EventWriter, WriterConfig
 from services.serve.database import THREADS, Database
 from services.serve.impressions import ImpressionWriter
+from services.serve.live import LiveWatch
+from services.serve.live_metrics import LiveMetrics
 from services.serve.portraits import Portraits
 from services.serve.serving import SnapshotWatcher
+from services.serve.surfaces import Surfaces
 from services.workers.dispatch import Dispatcher
 
 STATEMENT_TIMEOUT_MS = 30_000
@@ -30,6 +34,8 @@ class State:
     database: Database
     events: EventWriter
     store: OnlineReader
+    live: LiveWatch
+    surfaces: Surfaces
     portraits: Portraits
     snapshots: SnapshotWatcher
     impressions: ImpressionWriter
@@ -37,6 +43,7 @@ class State:
 
     def close(self) -> None:
         """Write what is buffered and give everything back."""
+        self.live.close()
         self.snapshots.close()
         self.impressions.close()
         self.events.close()
@@ -50,6 +57,9 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         addresses.sqlalchemy_url, pool_size=THREADS + 1, statement_timeout_ms=STATEMENT_TIMEOUT_MS
     )
     store = OnlineReader(addresses)
+    live = LiveWatch(LiveStatus(addresses))
+    metrics.add(LiveMetrics(live))
+    live.start()
     snapshots = SnapshotWatcher(HomePaths(settings.home).snapshots, metrics)
     snapshots.start()
     return State(
@@ -58,7 +68,9 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         database=Database(engine),
         events=_event_writer(addresses),
         store=store,
-        portraits=Portraits(store),
+        live=live,
+        surfaces=Surfaces(settings.surfaces),
+        portraits=Portraits(store, metrics, lambda: live.now),
         snapshots=snapshots,
         impressions=ImpressionWriter(engine, metrics),
         dispatcher=Dispatcher(addresses.broker_url),

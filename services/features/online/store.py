@@ -7,6 +7,7 @@ import redis
 from feast import RepoConfig
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import Field, SecretStr
 from redis import asyncio as redis_asyncio
 
@@ -52,9 +53,24 @@ class PortraitOnlineStore(RedisOnlineStore):
             )
         return self._client_async
 
+    def read_times(self, config: RepoConfig, views: Sequence[str], entity_key: EntityKey) -> list[float | None]:
+        """When the entity's values of each view are from (epoch seconds), None where there are none: one round trip."""
+        key = self._generate_redis_keys_for_entities(config, [entity_key])[0]
+        found: list[Any] = self._get_client(config.online_store).hmget(key, [f"_ts:{view}" for view in views])
+        return [_seconds(value) for value in found]
+
     def delete_entities(self, config: RepoConfig, entity_keys: Sequence[EntityKey]) -> int:
         """Delete all features of the entities, of every view. Returns how many of them had any."""
         if not entity_keys:
             return 0
         keys: list[Any] = self._generate_redis_keys_for_entities(config, list(entity_keys))
         return int(self._get_client(config.online_store).unlink(*keys))
+
+
+def _seconds(stored: bytes | None) -> float | None:
+    """Feast's stored time as epoch seconds; the epoch itself means never written."""
+    if not stored:
+        return None
+    moment = Timestamp()
+    moment.ParseFromString(stored)
+    return (moment.seconds + moment.nanos / 1e9) or None

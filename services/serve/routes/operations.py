@@ -14,6 +14,7 @@ from services.core.metrics import CONTENT_TYPE
 from services.serve.answers import Health, Readiness
 from services.serve.openapi import Describer
 from services.serve.respond import json_response
+from services.serve.signals import stopping
 from services.serve.state import State
 
 DOCS_PAGE = Path(__file__).parents[1] / "static" / "docs.html"
@@ -37,8 +38,10 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
             "online_store": store,
             "snapshot": "ok" if state.snapshots.usable else state.snapshots.failure or "not open",
             "hold": held(state.settings.home) or "ok",
+            "stopping": "stopping" if stopping(state.settings.home) else "ok",
         }
         ready = all(value == "ok" for value in checks.values())
+        checks["portraits"] = state.live.now.status.value  # answers without all of them are answers, flagged
         version = None if serving is None else serving.snapshot.version
         answer = Readiness("ready" if ready else "not-ready", checks, version)
         return json_response(answer, 200 if ready else 503, {} if ready else {"retry-after": "2"})
@@ -83,7 +86,7 @@ async def _postgres(state: State) -> str:
 
 async def _store(state: State) -> str:
     try:
-        work = asyncio.get_running_loop().run_in_executor(None, state.store.portrait, PROBE_USER)
+        work = asyncio.get_running_loop().run_in_executor(None, state.store.stored, PROBE_USER)
         await asyncio.wait_for(work, PROBE_TIMEOUT_S)
     except (RedisError, OSError, PortraitError, TimeoutError):
         return "does not answer"

@@ -10,12 +10,13 @@ from services.db.impressions import ServedList
 from services.recommend.ranker import Ranker
 from services.recommend.request import RankRequest, RecommendationRequest
 from services.recommend.result import Recommendation
-from services.serve.answers import Model, RankAnswer, RecommendationAnswer
+from services.serve.answers import FeatureStatus, Model, RankAnswer, RecommendationAnswer
 from services.serve.bodies import check_id, check_text, decode, read_body
 from services.serve.openapi import Describer
 from services.serve.portraits import Reading
 from services.serve.respond import json_response, server_timing
 from services.serve.state import State
+from services.serve.surfaces import replaced
 
 RECOMMENDATION = msgspec.json.Decoder(RecommendationRequest)
 RANK = msgspec.json.Decoder(RankRequest)
@@ -36,13 +37,16 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         now = time.time()
         reading = state.portraits.read(wanted.user_id, now)
         stages = {"decode": decoded - start, "portrait": time.perf_counter() - decoded}
-        if reading.degraded:
-            state.metrics.degraded.inc()
         request_id = uuid4().hex
         serving = state.snapshots.serving
         if serving is None:
             return json_response(_empty(request_id, reading, now, start))
-        found = serving.pipeline.recommend(reading.portrait, wanted, now, seed=request_id)
+        fallback = state.surfaces.fallback(wanted.surface, state.live.now)
+        portrait = reading.portrait
+        if fallback is not None:
+            portrait, wanted = replaced(fallback, portrait, wanted, now)
+            state.metrics.fallbacks.labels(wanted.surface, fallback.reason, fallback.ranking).inc()
+        found = serving.pipeline.recommend(portrait, wanted, now, seed=request_id)
         model = model_of(serving.pipeline.ranker)
         state.impressions.add(_served(found, request_id, wanted, model, now))
         stages.update(found.stages)
@@ -51,11 +55,14 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
             "request_id": request_id,
             "items": _items(found),
             "model": model,
-            "profile_age_ms": profile_age_ms(reading, now),
+            "profile_age_ms": reading.age_ms(now),
             "took_ms": round((encoding - start) * 1000, 3),
             "cold_start": found.cold,
             "degraded": reading.degraded,
+            "features": reading.features,
         }
+        if fallback is not None:
+            answer["fallback"] = fallback
         response = json_response(answer)
         stages["encode"] = time.perf_counter() - encoding
         response.headers.update(server_timing(stages))
@@ -87,9 +94,10 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         answer = {
             "items": items,
             "model": model,
-            "profile_age_ms": profile_age_ms(reading, now),
+            "profile_age_ms": reading.age_ms(now),
             "took_ms": round((time.perf_counter() - start) * 1000, 3),
             "degraded": reading.degraded,
+            "features": reading.features,
         }
         return json_response(answer, headers=server_timing(stages))
 
@@ -97,25 +105,19 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         "/v1/recommendations",
         recommend,
         methods=["POST"],
-        **describe.route(body=RecommendationRequest, answer=RecommendationAnswer, errors=(400, 413, 422)),
+        **describe.route(body=RecommendationRequest, answer=RecommendationAnswer, errors=(400, 413, 422, 503)),
     )
     app.add_api_route(
         "/v1/rank",
         rank,
         methods=["POST"],
-        **describe.route(body=RankRequest, answer=RankAnswer, errors=(400, 413, 422)),
+        **describe.route(body=RankRequest, answer=RankAnswer, errors=(400, 413, 422, 503)),
     )
 
 
 def model_of(ranker: Ranker) -> Model:
     """How an answer names its ranker."""
     return Model(ranker.name, ranker.version)
-
-
-def profile_age_ms(reading: Reading, now: float) -> int | None:
-    """Milliseconds since the newest event in the portrait; None without one."""
-    newest = reading.portrait.newest_event
-    return None if newest is None else max(0, round((now - newest) * 1000))
 
 
 def _items(found: Recommendation) -> list[dict[str, object]]:
@@ -150,4 +152,11 @@ def _served(
 def _empty(request_id: str, reading: Reading, now: float, start: float) -> RecommendationAnswer:
     """The answer of a shop that has no items yet."""
     took = round((time.perf_counter() - start) * 1000, 3)
-    return RecommendationAnswer(request_id, [], NO_MODEL, profile_age_ms(reading, now), took, True, reading.degraded)
+    return RecommendationAnswer(
+        request_id, [], NO_MODEL, reading.age_ms(now), took, True, reading.degraded, answered(reading)
+    )
+
+
+def answered(reading: Reading) -> dict[str, FeatureStatus]:
+    """The statuses of what was read, as answers carry them."""
+    return {name: FeatureStatus(found.timestamp, found.status) for name, found in reading.features.items()}

@@ -7,18 +7,14 @@ from uuid import UUID
 from fastapi import FastAPI, Request, Response
 from sqlalchemy import Connection
 
-from services.core.errors import DependencyDown
 from services.core.types import JobKind
 from services.db.jobs import request_job
 from services.db.users import upsert_user
-from services.features.online.reader import FeatureStatus
-from services.features.portrait import Portrait, cold_portrait
 from services.features.snapshot import ItemSnapshot
 from services.ingest.catalogue import WireUser, parse_user
 from services.serve.answers import ProfileAnswer, SimilarUser, SimilarUsersAnswer, UserAnswer
 from services.serve.bodies import path_id, query_count, read_body
 from services.serve.openapi import Describer, count_parameter
-from services.serve.portraits import FAILURES
 from services.serve.respond import json_response
 from services.serve.state import State
 
@@ -41,9 +37,10 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         """The readable portrait. Nothing known of a user is a portrait too: a new one, of confidence 0."""
         user_id = path_id(request, "user_id")
         now = time.time()
-        portrait = _portrait(state, user_id, now)
-        readable = portrait.readable(now)
-        readable["features"] = await state.database.call(lambda: _feature_statuses(state, user_id))
+        reading = state.portraits.show(user_id, now)
+        readable = reading.portrait.readable(now)
+        readable["features"] = state.store.feature_status(user_id)
+        readable["degraded"] = reading.degraded
         serving = state.snapshots.serving
         if serving is not None:
             _name_items(readable, serving.snapshot)
@@ -53,7 +50,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         """Users with a similar portrait, most alike first."""
         user_id = path_id(request, "user_id")
         count = query_count(request, DEFAULT_SIMILAR, MAX_SIMILAR)
-        portrait = _portrait(state, user_id, time.time())
+        portrait = state.portraits.show(user_id, time.time()).portrait
         users = [SimilarUser(name, similarity) for name, similarity in portrait.neighbours[:count]]
         return json_response(SimilarUsersAnswer(user_id, users))
 
@@ -86,22 +83,6 @@ def _put(connection: Connection, user_id: str, user: WireUser) -> tuple[bool, UU
         return created, None
     job, is_new = request_job(connection, JobKind.PROFILES.value, {"user_ids": [user_id]})
     return created, job if is_new else None
-
-
-def _portrait(state: State, user_id: str, now: float) -> Portrait:
-    """The user's portrait; unlike a list of recommendations, a portrait cannot be answered without the store."""
-    try:
-        found = state.store.portrait(user_id)
-    except FAILURES as error:
-        raise DependencyDown("The online store does not answer: see `portrait doctor`") from error
-    return cold_portrait(user_id, now) if found is None else found
-
-
-def _feature_statuses(state: State, user_id: str) -> dict[str, FeatureStatus]:
-    try:
-        return state.store.feature_status(user_id)
-    except FAILURES as error:
-        raise DependencyDown("The online store does not answer: see `portrait doctor`") from error
 
 
 def _name_items(readable: dict[str, Any], snapshot: ItemSnapshot) -> None:

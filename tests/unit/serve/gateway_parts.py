@@ -1,5 +1,6 @@
 """The gateway without servers: an online store in memory, the real application."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +9,19 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from services.core.metrics import ServingMetrics
-from services.core.settings import Settings
+from services.core.settings import Settings, SurfaceBudget
+from services.features.freshness import MISSING, PRESENT, FeatureStatus
 from services.features.portrait import Portrait
+from services.serve.live import Live
 from services.serve.portraits import Portraits
 from services.serve.serving import SnapshotWatcher
+from services.serve.surfaces import Surfaces
+
+
+@dataclass(frozen=True)
+class Stored:
+    portrait: Portrait | None
+    status: FeatureStatus
 
 
 class Store:
@@ -20,25 +30,41 @@ class Store:
     def __init__(self) -> None:
         self.portraits: dict[str, Portrait] = {}
         self.failure: Exception | None = None
+        self.status: FeatureStatus | None = None
         self.reads = 0
 
-    def portrait(self, user_id: str) -> Portrait | None:
+    def stored(self, user_id: str) -> Stored:
         self.reads += 1
         if self.failure is not None:
             raise self.failure
-        return self.portraits.get(user_id)
+        found = self.portraits.get(user_id)
+        status = FeatureStatus(None, MISSING) if found is None else FeatureStatus(found.as_of, PRESENT)
+        return Stored(found, self.status or status)
+
+    def feature_status(self, user_id: str) -> dict[str, FeatureStatus]:
+        return {"user_serving": self.stored(user_id).status}
 
 
-def state_of(folder: Path, store: Store, keys: str | None = None) -> SimpleNamespace:
+def state_of(
+    folder: Path,
+    store: Store,
+    keys: str | None = None,
+    live: Live | None = None,
+    surfaces: dict[str, SurfaceBudget] | None = None,
+    rate_limit: float | None = None,
+) -> SimpleNamespace:
     """The wiring without PostgreSQL: what the routes of these tests touch."""
+    watch = SimpleNamespace(now=Live() if live is None else live)
     metrics = ServingMetrics()
     watcher = SnapshotWatcher(folder / "snapshots", metrics)
     watcher.refresh()
     return SimpleNamespace(
-        settings=Settings(home=folder, api_keys=SecretStr(keys) if keys else None),
+        settings=Settings(home=folder, api_keys=SecretStr(keys) if keys else None, rate_limit=rate_limit),
         metrics=metrics,
         store=store,
-        portraits=Portraits(store),
+        live=watch,
+        surfaces=Surfaces(surfaces or {}),
+        portraits=Portraits(store, metrics, lambda: watch.now),
         snapshots=watcher,
         impressions=SimpleNamespace(add=lambda served: None),
     )
