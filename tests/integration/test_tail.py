@@ -38,8 +38,8 @@ def same_as_recomputed(engine: Engine, online: Recorder) -> bool:
 def test_a_committed_event_is_in_the_portrait_after_a_step(engine: Engine, tail: Tail):
     add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
     tail.step()
-    assert tail.writer.portraits["ada"].bought == ("lips-1",)
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["ada"].bought == ("lips-1",)
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_new_events_alone_are_added_to_what_is_kept(engine: Engine, tail: Tail):
@@ -49,8 +49,8 @@ def test_new_events_alone_are_added_to_what_is_kept(engine: Engine, tail: Tail):
     add(engine, ("e2", "ada", "nails-1", "click", NOW - MINUTE, {"position": 2}))
     tail.step()
     assert tail.report.rebuilt == before
-    assert tail.writer.portraits["ada"].event_count == 2
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["ada"].event_count == 2
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_a_late_event_lands_at_its_time(engine: Engine, tail: Tail):
@@ -58,16 +58,16 @@ def test_a_late_event_lands_at_its_time(engine: Engine, tail: Tail):
     tail.step()
     add(engine, ("e2", "ada", "lips-1", "view", NOW - 3 * DAY, {"dwell_ms": 9_000}))
     tail.step()
-    assert tail.writer.portraits["ada"].newest_event == (NOW - MINUTE).timestamp()
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["ada"].newest_event == (NOW - MINUTE).timestamp()
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_an_idle_tail_writes_nothing(engine: Engine, tail: Tail):
     add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
     settle(tail)
-    writes = tail.writer.writes
+    writes = tail.maker.writer.writes
     assert tail.step() is False
-    assert tail.writer.writes == writes
+    assert tail.maker.writer.writes == writes
 
 
 def test_an_older_transaction_that_commits_late_is_not_skipped(engine: Engine, tail: Tail):
@@ -75,12 +75,12 @@ def test_an_older_transaction_that_commits_late_is_not_skipped(engine: Engine, t
         insert(slow, ("slow", "ada", "lips-1", "purchase", NOW - DAY))
         add(engine, ("fast", "bea", "nails-1", "cart", NOW - DAY))
         tail.step()
-        assert sorted(tail.writer.portraits) == ["bea"]  # an open transaction holds nobody else up
+        assert sorted(tail.maker.writer.portraits) == ["bea"]  # an open transaction holds nobody else up
     add(engine, ("later", "bea", "nails-1", "purchase", NOW - MINUTE))
     tail.step()
-    assert tail.writer.portraits["ada"].event_count == 1
-    assert tail.writer.portraits["bea"].event_count == 2
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["ada"].event_count == 1
+    assert tail.maker.writer.portraits["bea"].event_count == 2
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_a_rolled_back_transaction_leaves_no_trace(engine: Engine, tail: Tail):
@@ -89,25 +89,25 @@ def test_a_rolled_back_transaction_leaves_no_trace(engine: Engine, tail: Tail):
         connection.rollback()
     add(engine, ("e2", "ada", "nails-1", "purchase", NOW - DAY))
     settle(tail)
-    assert tail.writer.portraits["ada"].bought == ("nails-1",)
+    assert tail.maker.writer.portraits["ada"].bought == ("nails-1",)
 
 
 def test_a_step_that_fails_before_its_commit_is_done_again_once(engine: Engine, tail: Tail):
     add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
     add(engine, ("e2", "ada", "lips-1", "purchase", NOW - MINUTE))
-    real = tail.writer.write_packed
+    real = tail.maker.writer.write_packed
 
     def crash(rows: list) -> None:
         real(rows)
         raise RuntimeError("the process dies here")
 
-    tail.writer.write_packed = crash
+    tail.maker.writer.write_packed = crash
     with pytest.raises(RuntimeError):
         tail.step()
-    tail.writer.write_packed = real
+    tail.maker.writer.write_packed = real
     settle(tail)
-    assert tail.writer.portraits["ada"].event_count == 2
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["ada"].event_count == 2
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_an_owner_that_was_too_slow_is_fenced_out(engine: Engine, tail: Tail, database: Addresses):
@@ -118,13 +118,13 @@ def test_an_owner_that_was_too_slow_is_fenced_out(engine: Engine, tail: Tail, da
         add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
         with pytest.raises(LeaseLost):
             tail.step()
-        assert "ada" not in tail.writer.portraits
+        assert "ada" not in tail.maker.writer.portraits
         settle(other)
-        assert other.writer.portraits["ada"].event_count == 1
+        assert other.maker.writer.portraits["ada"].event_count == 1
 
 
 def test_partitions_are_shared_out_and_handed_over(engine: Engine, tail: Tail, database: Addresses):
-    with tailing(database.sqlalchemy_url, "tail-2", tail.writer) as other:
+    with tailing(database.sqlalchemy_url, "tail-2", tail.maker.writer) as other:
         assert other.leases == ()
         own(tail)
         own(other)
@@ -133,14 +133,14 @@ def test_partitions_are_shared_out_and_handed_over(engine: Engine, tail: Tail, d
         add(engine, *((f"e{n}", f"user-{n}", "lips-1", "purchase", NOW - DAY) for n in range(40)))
         settle(tail)
         settle(other)
-    assert len(tail.writer.portraits) == 40
-    assert same_as_recomputed(engine, tail.writer)
+    assert len(tail.maker.writer.portraits) == 40
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_a_user_whose_events_raise_is_set_apart_and_others_go_on(
     engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
 ):
-    from services.profiles import tail as module
+    from services.profiles import portrait_maker as module
 
     real = module.compute
 
@@ -152,29 +152,29 @@ def test_a_user_whose_events_raise_is_set_apart_and_others_go_on(
     monkeypatch.setattr(module, "compute", poisoned)
     add(engine, *((f"e{n}", user, "lips-1", "click", NOW - DAY) for n, user in enumerate(("ada", "eve", "zoe"))))
     settle(tail)
-    assert sorted(tail.writer.portraits) == ["ada", "zoe"]
+    assert sorted(tail.maker.writer.portraits) == ["ada", "zoe"]
     assert tail.report.quarantined == 1
     add(engine, ("more", "eve", "lips-2", "click", NOW - MINUTE), ("more-2", "ada", "lips-2", "click", NOW - MINUTE))
     settle(tail)
-    assert tail.writer.portraits["ada"].event_count == 2
+    assert tail.maker.writer.portraits["ada"].event_count == 2
     monkeypatch.setattr(module, "compute", real)
     with transaction(engine) as connection:
         enqueue(connection, ["eve"], "rebuild")
     settle(tail)
-    assert tail.writer.portraits["eve"].event_count == 2
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["eve"].event_count == 2
+    assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_while_the_online_store_is_down_states_go_on_and_are_published_afterwards(engine: Engine, tail: Tail):
-    tail.writer.down = True
+    tail.maker.writer.down = True
     add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
     tail.step()
     assert kept(engine, "ada").num_rows == 1
-    assert tail.store_down and tail.writer.portraits == {}
-    tail.writer.down = tail.store_down = False
+    assert tail.maker.store_down and tail.maker.writer.portraits == {}
+    tail.maker.writer.down = tail.maker.store_down = False
     settle(tail)
-    assert same_as_recomputed(engine, tail.writer)
-    assert list(tail.writer.portraits) == ["ada"]
+    assert same_as_recomputed(engine, tail.maker.writer)
+    assert list(tail.maker.writer.portraits) == ["ada"]
 
 
 def test_a_deleted_event_is_gone_from_the_portrait(engine: Engine, tail: Tail):
@@ -183,11 +183,11 @@ def test_a_deleted_event_is_gone_from_the_portrait(engine: Engine, tail: Tail):
     with transaction(engine) as connection:
         enqueue(connection, [delete_event(connection, "e1")], "rebuild")
     settle(tail)
-    assert tail.writer.portraits["ada"].bought == ()
+    assert tail.maker.writer.portraits["ada"].bought == ()
     with transaction(engine) as connection:
         enqueue(connection, [delete_event(connection, "e2")], "rebuild")
     settle(tail)
-    assert tail.writer.portraits == {}
+    assert tail.maker.writer.portraits == {}
     assert kept(engine, "ada").num_rows == 0
 
 
@@ -199,7 +199,7 @@ def test_a_user_who_refuses_has_no_portrait(engine: Engine, tail: Tail):
         enqueue(connection, ["ada"], "rebuild")
     add(engine, ("e2", "ada", "lips-1", "purchase", NOW - MINUTE))
     settle(tail)
-    assert tail.writer.portraits == {}
+    assert tail.maker.writer.portraits == {}
     assert kept(engine, "ada").num_rows == 0
 
 
@@ -209,8 +209,8 @@ def test_portraits_follow_the_catalogue(engine: Engine, tail: Tail):
     with transaction(engine) as connection:
         connection.execute(text("UPDATE items SET brand = 'New' WHERE item_id = 'lips-1'"))
     settle(tail)
-    assert tail.writer.portraits["ada"].brands[0][0] == "New"
-    assert same_as_recomputed(engine, tail.writer)
+    assert tail.maker.writer.portraits["ada"].brands[0][0] == "New"
+    assert same_as_recomputed(engine, tail.maker.writer)
     with transaction(engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM catalogue_changes")).scalar_one() == 0
 
@@ -227,7 +227,7 @@ def test_a_shop_too_large_to_hold_is_read_by_tick(engine: Engine, database: Addr
             connection.execute(text("UPDATE items SET price = 99 WHERE item_id = 'lips-1'"))
         add(engine, ("e2", "ada", "nails-1", "purchase", NOW - MINUTE))
         settle(tail)
-        assert same_as_recomputed(engine, tail.writer)
+        assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_a_flood_is_taken_in_bounded_steps(engine: Engine, database: Addresses):
@@ -237,8 +237,8 @@ def test_a_flood_is_taken_in_bounded_steps(engine: Engine, database: Addresses):
         rows += [(f"big{n}", "heavy", "nails-1", "click", NOW - DAY + n * MINUTE) for n in range(50)]
         add(engine, *rows)
         assert settle(tail) > 5
-        assert len(tail.writer.portraits) == 24
-        assert same_as_recomputed(engine, tail.writer)
+        assert len(tail.maker.writer.portraits) == 24
+        assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_a_new_reference_rebuilds_whoever_is_touched(engine: Engine, tail: Tail):
@@ -254,4 +254,4 @@ def test_a_new_reference_rebuilds_whoever_is_touched(engine: Engine, tail: Tail)
     add(engine, ("e2", "ada", "nails-1", "purchase", NOW - MINUTE))
     settle(tail)
     assert kept(engine, "ada").column("reference_version").to_pylist()[0] > 0
-    assert same_as_recomputed(engine, tail.writer)
+    assert same_as_recomputed(engine, tail.maker.writer)

@@ -1,0 +1,108 @@
+"""What the online store has lost is noticed and written again, without a person.
+
+Every second the tail writes a mark for each of its partitions into the store and remembers it in Postgres, with the run
+of the server it wrote to. A store that is emptied has no mark, one restored from an old dump an old one; one that was
+restarted may have lost its last second.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+from services.core.errors import DependencyDown
+from services.core.logging import get_logger
+from services.core.types import JobKind
+from services.db.jobs import request_job
+from services.db.leases import PARTITIONS
+from services.db.pending import Reason, enqueue_updated_since
+from services.db.session import transaction
+from services.db.store_marks import StoredMark, database_time, read_marks, unpublished, write_marks
+
+log = get_logger("tail")
+
+MARGIN = timedelta(seconds=30)
+"""Other writers publish after their commit: portraits stored this long before a mark may be missing under it."""
+
+READY, REBUILDING = "ready", "rebuilding"
+
+
+class StoreState(Protocol):
+    """What the online store says of itself (`services.features.online.marks.StoreState`)."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def marks(self) -> Mapping[int, datetime]: ...
+    @property
+    def status(self) -> str | None: ...
+
+
+class Marks(Protocol):
+    """The marks in the online store (`services.features.online.marks.OnlineMarks`)."""
+
+    def read(self, partitions: Sequence[int]) -> StoreState: ...
+    def write(self, partitions: Sequence[int], mark: datetime) -> None: ...
+    def set_status(self, status: str, since: float) -> None: ...
+
+
+class MarkKeeper:
+    """Compares and renews the marks of one tail's partitions."""
+
+    def __init__(self, engine: Engine, marks: Marks) -> None:
+        self._engine, self._marks = engine, marks
+
+    def check(self, partitions: Sequence[int]) -> bool:
+        """Queue what was lost, renew the marks, say whether the store is complete. False if it does not answer.
+
+        The loss is in the queue before the marks that showed it are overwritten: a crash in between finds it again.
+        """
+        try:
+            state = self._marks.read(range(PARTITIONS))
+            with transaction(self._engine) as connection:
+                stored = {mark.partition: mark for mark in read_marks(connection)}
+                lost = self._enqueue_lost(connection, partitions, stored, state)
+                now = database_time(connection)
+            if state.status is None or (lost and state.status != REBUILDING):
+                self._marks.set_status(REBUILDING, now.timestamp())
+            self._marks.write(partitions, now)
+            with transaction(self._engine) as connection:
+                write_marks(connection, partitions, now, state.run_id)
+            if lost or state.status != READY:
+                self._ready_if_complete(now)
+        except DependencyDown as error:
+            log.warning("online-store-down", detail=error.detail)
+            return False
+        return True
+
+    def _enqueue_lost(
+        self, connection: Connection, partitions: Sequence[int], stored: Mapping[int, StoredMark], state: StoreState
+    ) -> int:
+        """Queue the users whose portraits the store may have lost; how many."""
+        since: dict[datetime | None, list[int]] = {}
+        for partition in partitions:
+            found, known = state.marks.get(partition), stored[partition]
+            if found is None:
+                since.setdefault(None, []).append(partition)
+            elif known.mark is None or found < known.mark or state.run_id != known.run_id:
+                since.setdefault(found - MARGIN, []).append(partition)
+        lost = sum(enqueue_updated_since(connection, start, some, Reason.PUBLISH) for start, some in since.items())
+        emptied = [partition for partition in since.get(None, []) if stored[partition].mark is not None]
+        if emptied:
+            log.warning("online-store-emptied", partitions=len(emptied), users=lost)
+            request_job(connection, JobKind.MATERIALIZE.value, {"mode": "all"})
+        elif lost:
+            log.warning("online-store-fell-back", users=lost)
+        return lost
+
+    def _ready_if_complete(self, now: datetime) -> None:
+        """The store is complete when every partition has looked at it and nobody waits to be published."""
+        state = self._marks.read(range(PARTITIONS))
+        if len(state.marks) < PARTITIONS:
+            return
+        with transaction(self._engine) as connection:
+            looked = all(mark.run_id == state.run_id for mark in read_marks(connection))
+            if not looked or unpublished(connection):
+                return
+        self._marks.set_status(READY, now.timestamp())
