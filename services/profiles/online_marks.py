@@ -12,6 +12,7 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine
 
 from services.core.errors import DependencyDown
+from services.core.live_keys import READY, REBUILDING
 from services.core.logging import get_logger
 from services.core.types import JobKind
 from services.db.jobs import request_job
@@ -24,8 +25,6 @@ log = get_logger("tail")
 
 MARGIN = timedelta(seconds=30)
 """Other writers publish after their commit: portraits stored this long before a mark may be missing under it."""
-
-READY, REBUILDING = "ready", "rebuilding"
 
 
 class StoreState(Protocol):

@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
+import psycopg
 import pyarrow as pa
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.core.clock import Clock, utc_now
 from services.core.columns import USER_ID
+from services.core.errors import PortraitError
+from services.core.logging import get_logger
 from services.db import pending, tail_log, user_states
 from services.db.leases import Lease, advance, hold
 from services.db.pending import Reason
@@ -24,6 +28,11 @@ from services.profiles.live_catalogue import CatalogueView, LiveCatalogue
 from services.profiles.live_update import EVENTS, new_events, seconds_since, to_rebuild
 from services.profiles.portrait_maker import PackedWriter, PortraitMaker, of_users
 from services.profiles.tail_report import TailReport
+
+log = get_logger("tail")
+
+EXPECTED = (PortraitError, psycopg.Error, SQLAlchemyError)
+"""Failures of a server or a lease: nothing is wrong with the events, and the same step is tried again."""
 
 DELTA_COLUMNS = (*EVENTS, "received_at", "txid")
 NOTHING = pa.table({name: pa.array([], tail_log.DELTA_TYPES[name]) for name in DELTA_COLUMNS})
@@ -94,9 +103,9 @@ class Tail:
         if not self.leases:
             return False
         started = perf_counter()
-        worked, waiting = self._tick()
+        worked, waiting = self._tick_safely()
         if waiting:
-            worked |= self._rebuild() > 0
+            worked |= self._rebuild_safely() > 0
             worked |= self._publish() > 0
         followed = self._follower.step(self.leases, self.catalogue.snapshot)
         if followed is not None:
@@ -105,6 +114,26 @@ class Tail:
             self.report.ticks += 1
             self.report.tick_seconds += perf_counter() - started
         return worked
+
+    def _tick_safely(self) -> tuple[bool, bool]:
+        """As `_tick`; new events that raise outside their users' computation are left to the queue, one user apart from
+        the other."""
+        try:
+            return self._tick()
+        except EXPECTED:
+            raise
+        except Exception:
+            log.exception("tick-failed", owner=self.owner)
+            self.report.failures += 1
+        with transaction(self.engine) as connection:
+            snapshot = user_states.current_snapshot(connection)
+            hold(connection, self.owner, self.leases)
+            for one in self.leases:
+                tail_log.enqueue_delta(connection, [one.partition], one.snapshot, snapshot)
+            advance(connection, self.leases, snapshot=snapshot)
+        self.leases = tuple(replace(one, snapshot=snapshot) for one in self.leases)
+        self.report.overflowed = True
+        return True, True
 
     def _tick(self) -> tuple[bool, bool]:
         """Whether there were new events, and whether users wait in the queue."""
@@ -121,7 +150,7 @@ class Tail:
             if delta.overflowing is not None:
                 one = delta.overflowing
                 tail_log.enqueue_delta(connection, [one.partition], one.snapshot, seen.snapshot)
-                leases = (*leases, one)
+                leases, self.report.overflowed = (*leases, one), True
             received = self._update(connection, delta.events, view, seen.snapshot)
             advance(connection, leases, snapshot=seen.snapshot)
         self.leases = tuple(replace(one, snapshot=seen.snapshot) if one in leases else one for one in self.leases)
@@ -179,11 +208,36 @@ class Tail:
         missing = set(users) - set(kept.column(USER_ID).to_pylist())
         return user_states.existing_states(connection, missing) if missing else set()
 
-    def _rebuild(self) -> int:
-        """Rebuild a batch of the users who wait for it, of a size that takes about `rebuild_seconds`."""
+    def _rebuild_safely(self) -> int:
+        """As `_rebuild`, of about as many users as take `rebuild_seconds`. A batch that raises outside its users'
+        computation is taken again by halves, and a user who raises alone goes into quarantine."""
         started = perf_counter()
+        try:
+            done = self._rebuild(self._rebuild_users)
+        except EXPECTED:
+            raise
+        except Exception as error:
+            log.exception("rebuild-failed", owner=self.owner, users=self._rebuild_users)
+            self.report.failures += 1
+            if self._rebuild_users == 1:
+                self._set_first_apart(error)
+            self._rebuild_users = max(1, self._rebuild_users // 2)
+            return 1
+        self._adapt(perf_counter() - started)
+        return done
+
+    def _set_first_apart(self, error: Exception) -> None:
         with transaction(self.engine) as connection:
-            taken = pending.take_pending(connection, self.partitions, Reason.REBUILD, self._rebuild_users)
+            taken = pending.take_pending(connection, self.partitions, Reason.REBUILD, 1)
+            for user_id in taken.user_ids:
+                tail_log.quarantine(connection, user_id, f"{type(error).__name__}: {error}"[:500])
+            pending.fulfil(connection, taken)
+        self.report.quarantined += 1
+
+    def _rebuild(self, users_at_once: int) -> int:
+        """Rebuild the users who wait for it the longest. Returns how many were done."""
+        with transaction(self.engine) as connection:
+            taken = pending.take_pending(connection, self.partitions, Reason.REBUILD, users_at_once)
             if not taken.user_ids:
                 return 0
             hold(connection, self.owner, self.leases)
@@ -197,7 +251,6 @@ class Tail:
             if allowed:
                 self.maker.make(connection, kept, NOTHING, allowed, view, seen.snapshot)
             pending.fulfil(connection, taken.only(users))
-        self._adapt(perf_counter() - started)
         return len(users)
 
     def _adapt(self, seconds: float) -> None:

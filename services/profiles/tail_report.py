@@ -19,7 +19,8 @@ BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 3
 @dataclass
 class TailReport:
     """Counts since the tail began. `lag_events`: events seen and not in a portrait yet, the oldest of them received at
-    `waiting_since`; `pending_rebuild`: users in the queue, the first since `queued_since`."""
+    `waiting_since`. `pending_rebuild`: users in the queue, the first since `queued_since`; their portraits lack events
+    only if some were too many for a tick (`overflowed`; not known of a queue found at the start)."""
 
     ticks: int = 0
     events: int = 0
@@ -33,6 +34,7 @@ class TailReport:
     lag_events: int = 0
     waiting_since: datetime | None = None
     queued_since: datetime | None = None
+    overflowed: bool = True
     pending_rebuild: int = 0
     pending_publish: int = 0
     freshness: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS) + 1))
@@ -50,10 +52,12 @@ class TailReport:
         """What waits in the queue."""
         self.pending_rebuild, self.pending_publish = waiting.rebuild, waiting.publish
         self.queued_since = waiting.oldest
+        self.overflowed &= waiting.rebuild > 0
 
     def lag_seconds(self, now: float) -> float:
-        """For how long the oldest event or request has waited."""
-        since = [moment.timestamp() for moment in (self.waiting_since, self.queued_since) if moment is not None]
+        """For how long the oldest event has waited that is in no portrait."""
+        queued = self.queued_since if self.overflowed else None
+        since = [moment.timestamp() for moment in (self.waiting_since, queued) if moment is not None]
         return max(0.0, now - min(since)) if since else 0.0
 
     def saw(self, seconds: NDArray[np.float64]) -> None:

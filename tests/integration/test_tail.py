@@ -99,10 +99,10 @@ def test_a_step_that_fails_before_its_commit_is_done_again_once(engine: Engine, 
 
     def crash(rows: list) -> None:
         real(rows)
-        raise RuntimeError("the process dies here")
+        raise KeyboardInterrupt("the process dies here")
 
     tail.maker.writer.write_packed = crash
-    with pytest.raises(RuntimeError):
+    with pytest.raises(KeyboardInterrupt):
         tail.step()
     tail.maker.writer.write_packed = real
     settle(tail)
@@ -163,6 +163,31 @@ def test_a_user_whose_events_raise_is_set_apart_and_others_go_on(
     settle(tail)
     assert tail.maker.writer.portraits["eve"].event_count == 2
     assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_events_that_break_the_step_itself_are_set_apart_too(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    from services.profiles import portrait_maker
+    from services.profiles import tail as module
+
+    def broken(*_: object) -> list[str]:
+        raise ZeroDivisionError("outside any user's computation")
+
+    real = portrait_maker.user_states.read_visible
+
+    def breaks_for_eve(connection, user_ids, *rest):
+        if "eve" in user_ids:
+            raise ZeroDivisionError("unreadable")
+        return real(connection, user_ids, *rest)
+
+    monkeypatch.setattr(module, "to_rebuild", broken)
+    monkeypatch.setattr(portrait_maker.user_states, "read_visible", breaks_for_eve)
+    add(engine, *((f"e{n}", user, "lips-1", "click", NOW - DAY) for n, user in enumerate(("ada", "eve", "zoe"))))
+    settle(tail)
+    assert sorted(tail.maker.writer.portraits) == ["ada", "zoe"]
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT user_id FROM quarantined_users")).scalars().all() == ["eve"]
 
 
 def test_while_the_online_store_is_down_states_go_on_and_are_published_afterwards(engine: Engine, tail: Tail):

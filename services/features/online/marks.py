@@ -15,7 +15,7 @@ import redis
 
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown
-from services.core.live_keys import ONLINE, READY, REBUILDING, TAIL, TAILS  # noqa: F401 - re-exported to the tail
+from services.core.live_keys import ONLINE, TAIL, TAILS
 from services.features.store_addresses import redis_client_url
 
 MARK = "portrait:mark:{}"
@@ -71,7 +71,7 @@ class OnlineMarks:
             self._client.mset({MARK.format(partition): mark.isoformat() for partition in partitions})
 
     def set_status(self, status: str, since: float) -> None:
-        """Tell the gateways whether the store is complete (`READY`) or being filled (`REBUILDING`).
+        """Tell the gateways whether the store is complete (`live_keys.READY`) or being filled (`REBUILDING`).
 
         Raises:
             DependencyDown: the online store does not answer.
