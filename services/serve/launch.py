@@ -1,5 +1,6 @@
 """Start Ray and Ray Serve with the gateway, wait, and take both down."""
 
+import os
 import shutil
 import threading
 import time
@@ -13,6 +14,7 @@ from services.core.logging import get_logger
 from services.core.settings import Settings
 from services.serve.deployment import Gateway
 from services.serve.environment import LOOPBACK, RayFolders
+from services.serve.head import HEAD, ended, head_processes
 from services.serve.signals import announce_stop, stop_on_signals
 
 APPLICATION = "portrait"
@@ -22,6 +24,8 @@ NOTICE_S = 0.5
 """How long the gateway says that it is not ready before it stops taking requests."""
 OBJECT_STORE_BYTES = 80 << 20
 """Next to Ray's minimum: requests put nothing into it."""
+LOOK_S = 0.5
+"""How often it is looked whether Ray's own processes live."""
 
 log = get_logger("serve")
 
@@ -54,7 +58,7 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
             route_prefix="/",
         )
         log.info("serving", host=settings.bind, port=settings.port, replicas=replicas)
-        stop.wait()
+        _wait_while_ray_lives(stop)
         announce_stop(settings.home)
         time.sleep(NOTICE_S)
     finally:
@@ -62,3 +66,15 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
         ray.shutdown()
         for folder in (folders.session, folders.haproxy):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_while_ray_lives(stop: threading.Event) -> None:
+    """Return when `stop` is set. Where a process of Ray's head has ended, end this one, for its supervisor to start it
+    again: nobody else would, and an orderly end would wait for the process that is gone."""
+    processes = head_processes()
+    assert len(processes) == len(HEAD), f"Ray's head has other processes than {HEAD}: {processes}"
+    while not stop.wait(LOOK_S):
+        lost = ended(processes)
+        if lost:
+            log.error("ray-died", processes=lost)
+            os._exit(1)
