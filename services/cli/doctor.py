@@ -139,7 +139,7 @@ def check_workers() -> "Finding":
     start = done.stdout.find("{")
     answers = json_module.loads(done.stdout[start:]) if start >= 0 else {}
     served = {queue["name"] for queues in answers.values() for queue in queues}
-    missing = sorted({"gpu", "cpu", "io"} - served)
+    missing = sorted({"gpu", "cpu", "io", "live"} - served)
     if missing:
         return wrong("workers", f"no worker answers for the queues {', '.join(missing)}", cure)
     return ok("workers", f"{len(answers)} workers answer, for the queues {', '.join(sorted(served))}")

@@ -14,6 +14,7 @@ from services.db.copy import Table, as_frame, copy_batches, copy_in, copy_out
 from services.db.event_keys import event_key, event_keys
 from services.db.event_lines import EVENT_KEY
 from services.db.event_store import announce, ensure_partitions, insert_keys
+from services.db.pending import Reason, enqueue
 from services.db.session import raw
 
 STORED_COLUMNS: tuple[str, ...] = (*EVENT_COLUMNS, "sentiment", "received_at", "txid", "sequence")
@@ -144,7 +145,7 @@ def count_events(connection: Connection) -> int:
 
 
 def delete_event(connection: Connection, event_id: str) -> str | None:
-    """Delete one event and free its id. Returns the user whose portrait must be recomputed, or None if unknown."""
+    """Delete one event and free its id. Returns the user, whose portrait the tail makes anew, or None if unknown."""
     key = event_key(event_id)
     found = raw(connection).execute(
         "DELETE FROM event_keys WHERE event_key = encode(%s, 'hex')::uuid RETURNING timestamp", (key,)
@@ -156,19 +157,25 @@ def delete_event(connection: Connection, event_id: str) -> str | None:
         "DELETE FROM events WHERE event_key = encode(%s, 'hex')::uuid AND timestamp = %s RETURNING user_id",
         (key, row[0]),
     )
-    return deleted.fetchone()[0]
+    user_id = deleted.fetchone()[0]
+    enqueue(connection, [user_id], Reason.REBUILD)
+    return user_id
 
 
 def delete_users_events(connection: Connection, user_ids: Iterable[str], *, this_transaction: bool = False) -> int:
     """Delete the users' events and free their ids. Returns how many there were.
 
-    `this_transaction` spares what was stored before: an import uses it to take back a robot's events.
+    `this_transaction` spares what was stored before: an import uses it to take back a robot's events, which nobody has
+    seen. Otherwise the tail makes the users' portraits anew.
     """
+    user_ids = list(user_ids)
+    if not this_transaction:
+        enqueue(connection, user_ids, Reason.REBUILD)
     only = "AND txid = pg_current_xact_id()" if this_transaction else ""
     statement = f"""
         WITH gone AS (DELETE FROM events WHERE user_id = ANY(%s) {only} RETURNING event_key)
         DELETE FROM event_keys USING gone WHERE event_keys.event_key = gone.event_key"""
-    return raw(connection).execute(statement, (list(user_ids),)).rowcount
+    return raw(connection).execute(statement, (user_ids,)).rowcount
 
 
 def _complement(rows: list[int], height: int) -> pl.Series:

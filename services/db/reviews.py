@@ -6,6 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.db.pending import Reason, enqueue
+
 
 def unscored_reviews(connection: Connection, limit: int) -> list[tuple[UUID, datetime, str]]:
     """Event key, time and text of up to `limit` reviews without sentiment."""
@@ -29,12 +31,12 @@ def count_unscored(connection: Connection) -> int:
 def write_sentiments(
     connection: Connection, keys: Sequence[tuple[UUID, datetime]], sentiments: Sequence[float]
 ) -> None:
-    """Store the sentiment (−1 to 1) of these events."""
-    connection.execute(
+    """Store the sentiment (−1 to 1) of these events; the tail makes their users' portraits anew."""
+    users = connection.execute(
         text(
             "UPDATE events e SET sentiment = s.sentiment FROM unnest(CAST(:keys AS uuid[]), "
             "CAST(:timestamps AS timestamptz[]), CAST(:sentiments AS real[])) AS s(event_key, timestamp, sentiment) "
-            "WHERE e.event_key = s.event_key AND e.timestamp = s.timestamp"
+            "WHERE e.event_key = s.event_key AND e.timestamp = s.timestamp RETURNING e.user_id"
         ),
         {
             "keys": [key for key, _ in keys],
@@ -42,3 +44,4 @@ def write_sentiments(
             "sentiments": [float(value) for value in sentiments],
         },
     )
+    enqueue(connection, users.scalars(), Reason.REBUILD)

@@ -106,8 +106,11 @@ def read_delta(
 
 
 def enqueue_delta(connection: Connection, partitions: Sequence[int], old: str, new: str) -> int:
-    """Have all users rebuilt who have an event in this delta. Returns how many."""
-    users = f"SELECT user_id FROM events WHERE {_between(old)} AND {_DELTA}"
+    """Have all users rebuilt who have an event in this delta that is not in their state. Returns how many."""
+    users = (
+        f"SELECT user_id FROM events LEFT JOIN user_states AS s USING (user_id) WHERE {_between(old)} AND {_DELTA} "
+        "AND (s.snapshot IS NULL OR NOT pg_visible_in_snapshot(txid, s.snapshot))"
+    )
     return enqueue_selected(connection, users, _delta_values(partitions, new), Reason.REBUILD)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from feature_repo import names
 from services.db.events import delete_users_events
+from services.db.pending import Reason, enqueue
 from services.db.session import raw
 
 PERSONALISATION = "personalisation"
@@ -21,6 +22,8 @@ USER_TABLES = (
     names.SERVING_TABLE,
     "impressions",
     "users",
+    "user_states",
+    "quarantined_users",
 )
 """Tables with a `user_id` besides the event log: `erase_user` empties them."""
 
@@ -32,7 +35,10 @@ def upsert_user(
     attributes: dict[str, Any] | None = None,
     consent: dict[str, bool] | None = None,
 ) -> bool:
-    """Set a user's attributes and consent; None leaves what is stored. Returns whether the user was new."""
+    """Set a user's attributes and consent; None leaves what is stored. Returns whether the user was new.
+
+    Where consent is spoken of, the tail makes the portrait anew, or erases it.
+    """
     statement = """
         INSERT INTO users AS old (user_id, attributes, consent)
         VALUES (%(user)s, coalesce(%(attributes)s, '{}'::jsonb), coalesce(%(consent)s, '{}'::jsonb))
@@ -46,7 +52,10 @@ def upsert_user(
         "attributes": None if attributes is None else Jsonb(attributes),
         "consent": None if consent is None else Jsonb(consent),
     }
-    return raw(connection).execute(statement, values).fetchone()[0]
+    new = raw(connection).execute(statement, values).fetchone()[0]
+    if consent is not None:
+        enqueue(connection, [user_id], Reason.REBUILD)
+    return new
 
 
 def get_user(connection: Connection, user_id: str) -> dict[str, Any] | None:
@@ -68,7 +77,8 @@ def without_consent(connection: Connection, user_ids: Iterable[str] | None = Non
 def erase_user(connection: Connection, user_id: str) -> dict[str, int]:
     """Delete everything stored of a user in Postgres. Returns the number of rows by table.
 
-    The online store is a cache of this: the caller deletes the user there as well.
+    The online store is a cache of this: the caller deletes the user there as well, and the tail does once more, as an
+    update may be under way.
     """
     gone = {"events": delete_users_events(connection, [user_id])}
     for table in USER_TABLES:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from sqlalchemy import Connection
 
+from services.db.pending import Reason, enqueue_updated_since
 from services.db.reference import event_volume, item_groups, read_reference, sample_events, write_reference
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_fit import fit_reference
@@ -25,7 +26,8 @@ def load_reference(connection: Connection, version: int | None = None) -> Refere
 def refit_reference(connection: Connection, as_of: datetime) -> ReferenceStatistics:
     """Fit the statistics to a sample of the last half year and store them as a new version if they changed notably.
 
-    Returns the statistics in force afterwards. The prior of every fit is the defaults, so that fits do not drift.
+    Returns the statistics in force afterwards. A new version has every portrait made anew. The prior of every fit is
+    the defaults, so that fits do not drift.
     """
     since = as_of - FIT_WINDOW
     volume = event_volume(connection, since, as_of)
@@ -34,7 +36,9 @@ def refit_reference(connection: Connection, as_of: datetime) -> ReferenceStatist
     current = load_reference(connection)
     if current.version and not differs(current, fitted):
         return current
-    return replace(fitted, version=write_reference(connection, fitted.to_json()))
+    version = write_reference(connection, fitted.to_json())
+    enqueue_updated_since(connection, None, None, Reason.REBUILD)
+    return replace(fitted, version=version)
 
 
 def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:

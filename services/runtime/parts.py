@@ -105,6 +105,7 @@ PARTS: tuple[Part, ...] = (
     ),
     _worker("gpu", 10, "--concurrency", "1", "--prefetch-multiplier", "1", environment=PATIENT),
     _worker("cpu", 10, "--concurrency", "1", "--prefetch-multiplier", "1", environment=PATIENT),
+    _worker("live", 0, "--concurrency", "1", "--include", "services.workers.live", environment=ONE_THREAD),
     _worker("io", 5, "--concurrency", "2", environment=ONE_THREAD),
     Part(
         "beat",

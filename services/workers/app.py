@@ -1,14 +1,14 @@
 """The Celery application: `celery -A services.workers.app worker -Q cpu`."""
 
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_ready
+from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
 from kombu import Queue
 
 from services.core.addresses import resolve_addresses
 from services.core.logging import configure_logging
 from services.core.ready import tell_ready
 from services.core.settings import get_settings
-from services.workers import queues
+from services.workers import queues, stopping
 from services.workers.schedule import BEAT_SCHEDULE
 
 
@@ -17,7 +17,7 @@ def make_celery(broker_url: str) -> Celery:
     celery = Celery("portrait", broker=broker_url)
     celery.conf.update(
         include=["services.workers.tasks"],
-        task_queues=[Queue(name) for name in (queues.GPU, queues.CPU, queues.IO)],
+        task_queues=[Queue(name) for name in (queues.GPU, queues.CPU, queues.IO, queues.LIVE)],
         task_default_queue=queues.IO,
         task_ignore_result=True,
         task_acks_late=True,
@@ -45,6 +45,11 @@ def _logging(**_: object) -> None:
 @beat_init.connect
 def _ready(**_: object) -> None:
     tell_ready()
+
+
+@worker_shutting_down.connect
+def _stopping(**_: object) -> None:
+    stopping.requested.set()
 
 
 app = make_celery(resolve_addresses(get_settings()).broker_url)

@@ -44,7 +44,8 @@ class LiveConfig:
 
 
 class LiveTail:
-    """One tail with all that it needs. `turn` once, `run` until told to stop."""
+    """One tail with all that it needs. `turn` once, `run` until told to stop; while `paused` it keeps its leases and
+    leaves the events alone."""
 
     def __init__(self, addresses: Addresses, config: LiveConfig | None = None) -> None:
         self.config = config or LiveConfig()
@@ -57,6 +58,7 @@ class LiveTail:
         self._listener: psycopg.Connection | None = None
         self._next_pulse = 0.0
         self._next_retry = 0.0
+        self.paused = False
         self._backoff = 0.0
 
     def run(self, stop: Callable[[], bool], each_pulse: Callable[[], None] | None = None) -> None:
@@ -77,7 +79,7 @@ class LiveTail:
         try:
             pulsed = self._pulse_if_due()
             started = time.monotonic()
-            worked = self.tail.step()
+            worked = not self.paused and self.tail.step()
             self._rest(worked, time.monotonic() - started)
             self._backoff = 0.0
         except LeaseLost:

@@ -5,10 +5,12 @@ from services.core.types import JobKind
 GPU = "gpu"
 CPU = "cpu"
 IO = "io"
+LIVE = "live"
 
 RUN_JOB = "portrait.run_job"
 REQUEST_DUE = "portrait.request_due"
 SWEEP = "portrait.sweep"
+TAIL = "portrait.tail"
 
 QUEUE_OF: dict[JobKind, str] = {
     JobKind.EMBEDDINGS: GPU,

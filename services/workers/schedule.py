@@ -3,7 +3,7 @@
 from celery.schedules import crontab
 
 from services.core.types import JobKind
-from services.workers.queues import IO, REQUEST_DUE, SWEEP
+from services.workers.queues import IO, LIVE, REQUEST_DUE, SWEEP, TAIL
 
 _IO = {"queue": IO, "expires": 30}
 
@@ -13,8 +13,9 @@ def _due(kind: JobKind, parameters: dict | None = None) -> dict:
 
 
 BEAT_SCHEDULE: dict[str, dict] = {
+    "tail-events": {"schedule": 2.0, "task": TAIL, "options": {"queue": LIVE}},
     "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
-    "update-changed-portraits": {"schedule": 5.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
+    "update-changed-portraits": {"schedule": 60.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
     "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},
     "materialize-readable-views": {"schedule": 60.0, **_due(JobKind.MATERIALIZE, {"mode": "new"})},
     "refresh-features": {"schedule": 300.0, **_due(JobKind.FEATURES)},
@@ -22,5 +23,6 @@ BEAT_SCHEDULE: dict[str, dict] = {
         "schedule": crontab(hour=3, minute=30),
         **_due(JobKind.PROFILES, {"mode": "all"}),
     },
+    "check-engagement": {"schedule": crontab(hour=3, minute=50), **_due(JobKind.FEATURES, {"mode": "check"})},
     "sweep-lost-jobs": {"schedule": 30.0, "task": SWEEP, "options": _IO},
 }

@@ -1,13 +1,19 @@
 """The Celery tasks: each loads, checks and calls one service."""
 
+import itertools
+import os
 from typing import Any
 from uuid import UUID
 
+from kombu.exceptions import OperationalError
+
+from services.core.errors import PortraitError
 from services.core.hold import held
+from services.core.logging import get_logger
 from services.core.types import JobKind
 from services.db import jobs
 from services.db.session import transaction
-from services.workers import queues
+from services.workers import queues, stopping
 from services.workers.app import app
 from services.workers.context import worker_context
 from services.workers.due import is_due
@@ -15,6 +21,10 @@ from services.workers.runner import run_job
 
 QUIET_SECONDS = 60.0
 KEEP_DAYS = 14
+SPARE_EVERY = 30
+"""Pulses of the tail, a second each, after which requests for a tail that nobody needs are dropped."""
+
+log = get_logger("workers")
 
 
 @app.task(name=queues.RUN_JOB)
@@ -52,3 +62,34 @@ def sweep() -> int:
     for job_id, what in stale:
         app.send_task(queues.RUN_JOB, args=(str(job_id),), queue=queues.QUEUE_OF[JobKind(what)])
     return len(stale)
+
+
+@app.task(name=queues.TAIL, acks_late=False)
+def tail() -> None:
+    """Tail the event log until this worker ends. Asked for again and again; a worker that tails already needs no other
+    request, so the spare ones are dropped."""
+    from services.workers.live import LiveTail  # noqa: PLC0415 - Feast: imported by the parent of queue `live` alone
+
+    context, parent = worker_context(), os.getppid()
+    try:
+        live = LiveTail(context.addresses)
+    except PortraitError as error:
+        log.warning("tail-not-begun", code=error.code, detail=error.detail)
+        return
+    pulses = itertools.count(1)
+
+    def each_pulse() -> None:
+        live.paused = held(context.settings.home) is not None
+        if next(pulses) % SPARE_EVERY == 0:
+            _drop_spare_requests()
+
+    live.run(lambda: stopping.requested.is_set() or os.getppid() != parent, each_pulse)
+
+
+def _drop_spare_requests() -> None:
+    patience = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
+    try:
+        with app.connection(transport_options=patience) as broker:
+            broker.default_channel.queue_purge(queues.LIVE)
+    except (OperationalError, OSError) as error:
+        log.info("spare-requests-not-dropped", error=str(error))

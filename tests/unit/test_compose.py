@@ -51,11 +51,12 @@ def test_every_part_of_the_production_shape_is_there(services: dict[str, dict[st
         "gateway",
         "worker-gpu",
         "worker-cpu",
+        "worker-live",
         "worker-io",
         "beat",
     }
     assert "pgvector" in services["postgres"]["image"]
-    for queue in ("gpu", "cpu", "io"):
+    for queue in ("gpu", "cpu", "live", "io"):
         command = services[f"worker-{queue}"]["command"]
         assert command[command.index("-Q") + 1] == queue
 
@@ -125,7 +126,7 @@ def test_images_are_pinned_and_portrait_runs_without_privileges(services: dict[s
 def test_services_start_after_the_schema_and_the_features(services: dict[str, dict[str, Any]]) -> None:
     done = {"condition": "service_completed_successfully"}
     assert services["features"]["depends_on"]["migrations"] == done
-    for name in ("gateway", "worker-gpu", "worker-cpu", "worker-io", "beat"):
+    for name in ("gateway", "worker-gpu", "worker-cpu", "worker-live", "worker-io", "beat"):
         assert services[name]["depends_on"]["features"] == done, name
 
 

@@ -22,7 +22,7 @@ def test_every_part_has_a_name_of_its_own() -> None:
 
 def test_every_queue_has_a_worker_and_one_part_serves_http() -> None:
     names = {part.name for part in PARTS}
-    assert {"worker-gpu", "worker-cpu", "worker-io", "beat"} <= names
+    assert {"worker-gpu", "worker-cpu", "worker-live", "worker-io", "beat"} <= names
     assert [part.name for part in PARTS if part.serves_http] == ["gateway"]
 
 
