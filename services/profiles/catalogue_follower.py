@@ -60,7 +60,8 @@ class CatalogueFollower:
             self._changes = replace(changes, items=rest)
             return tuple(leases)
         self._changes = None
-        return tuple(replace(one, catalogue=changes.snapshot) if one in changes.leases else one for one in leases)
+        done = {lease.partition for lease in changes.leases}  # ticks in between have advanced their snapshots
+        return tuple(replace(one, catalogue=changes.snapshot) if one.partition in done else one for one in leases)
 
     def _find(self, behind: Sequence[Lease], target: str) -> _Changes:
         with transaction(self._engine) as connection:
