@@ -15,6 +15,7 @@ from services.db.models.live import PARTITION_OF_USER
 from services.db.pending import Reason, enqueue_selected
 from services.db.profiles import SIGNALS
 from services.db.session import raw
+from services.db.users import REFUSED
 
 BEGINNING = "1:1:"
 """The snapshot that shows nothing."""
@@ -158,10 +159,13 @@ def retry_quarantined(connection: Connection, partitions: Sequence[int], minutes
     return enqueue_selected(connection, users, (list(partitions), minutes), Reason.REBUILD)
 
 
-def quarantined(connection: Connection, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users who are left alone."""
-    statement = "SELECT user_id FROM quarantined_users WHERE user_id = ANY(%s)"
-    return {row[0] for row in raw(connection).execute(statement, (list(user_ids),))}
+def set_apart(connection: Connection, user_ids: Sequence[str]) -> set[str]:
+    """Those of the users who are left alone: in quarantine, or without consent."""
+    ids = list(user_ids)
+    statement = f"""
+        SELECT user_id FROM quarantined_users WHERE user_id = ANY(%s)
+        UNION ALL SELECT user_id FROM users WHERE user_id = ANY(%s) AND {REFUSED}"""
+    return {row[0] for row in raw(connection).execute(statement, (ids, ids))}
 
 
 def count_quarantined(connection: Connection) -> int:

@@ -15,6 +15,9 @@ from services.db.session import raw
 PERSONALISATION = "personalisation"
 """The consent that turns portraits off when it is false."""
 
+REFUSED = """consent @> '{"personalisation": false}'"""
+"""SQL: the user has refused."""
+
 USER_TABLES = (
     names.BEHAVIOUR_TABLE,
     names.PROFILE_TABLE,
@@ -67,7 +70,7 @@ def get_user(connection: Connection, user_id: str) -> dict[str, Any] | None:
 
 def without_consent(connection: Connection, user_ids: Iterable[str] | None = None) -> set[str]:
     """The users (of those named, or all) who refused personalisation."""
-    statement = "SELECT user_id FROM users WHERE consent @> '{\"personalisation\": false}'"
+    statement = f"SELECT user_id FROM users WHERE {REFUSED}"
     parameters: tuple[Any, ...] = ()
     if user_ids is not None:
         statement, parameters = statement + " AND user_id = ANY(%s)", (list(user_ids),)

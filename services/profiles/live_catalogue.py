@@ -2,7 +2,8 @@
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -36,13 +37,14 @@ class CatalogueView:
     catalogue: Catalogue | None
     snapshot: str
     reference: ReferenceStatistics
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, connection: Connection, events: pa.Table, held: pa.Array) -> Catalogue:
-        """All items that these events are on, or that are `held`, at least."""
-        if self.catalogue is not None:
-            return self.catalogue
+        """The items that these events are on or that are `held`: what an update costs depends on these alone."""
         on = pc.drop_null(events.column(ITEM_ID)).combine_chunks()
         ids = pa.concat_arrays([held.cast(pa.string()), on.cast(pa.string())]).unique().to_pylist()
+        if self.catalogue is not None:
+            return _part(self.catalogue, sorted(self.rows[item] for item in ids if item in self.rows))
         items, vectors = read_profile_items(connection, ids), read_item_vectors(connection, ids)
         return build_catalogue(items, vectors, self.reference.category_coverage or category_coverage(connection))
 
@@ -71,7 +73,8 @@ class LiveCatalogue:
             reference = load_reference(connection)
             count = connection.execute(text("SELECT count(*) FROM items")).scalar_one()
             catalogue = whole_catalogue(connection, reference) if count <= self._most_items else None
-        self._view = CatalogueView(catalogue, snapshot, reference)
+        ids = [] if catalogue is None else catalogue.item_ids.to_pylist()
+        self._view = CatalogueView(catalogue, snapshot, reference, {item: row for row, item in enumerate(ids)})
         self._not_before = time.monotonic() + self._rest * (time.monotonic() - started)
 
     def view(self, connection: Connection, seen: Glance) -> CatalogueView:
@@ -118,4 +121,17 @@ def _with_reference(view: CatalogueView, reference: ReferenceStatistics) -> Cata
         names = catalogue.category_names.to_pylist()
         coverage = np.array([reference.category_coverage.get(name, 0.0) for name in names], np.float64)
         catalogue = replace(catalogue, category_coverage=coverage)
-    return CatalogueView(catalogue, view.snapshot, reference)
+    return replace(view, catalogue=catalogue, reference=reference)
+
+
+def _part(catalogue: Catalogue, rows: list[int]) -> Catalogue:
+    """Some items of a catalogue, among all its categories and brands."""
+    return replace(
+        catalogue,
+        item_ids=catalogue.item_ids.take(pa.array(rows, pa.int64())),
+        vectors=catalogue.vectors[rows],
+        has_vector=catalogue.has_vector[rows],
+        price=catalogue.price[rows],
+        brand=catalogue.brand[rows],
+        categories=catalogue.categories[rows],
+    )

@@ -1,7 +1,7 @@
 """New portraits from kept states and new events: the computation of a tick, without a database."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -17,7 +17,8 @@ from services.profiles.events import COLUMNS, SEQUENCE
 from services.profiles.fold import fold, late_users
 from services.profiles.read_out import read_out
 from services.profiles.reference import ReferenceStatistics
-from services.profiles.state_codec import decode, encode, unreadable_users
+from services.profiles.state import TOTALS, UserStates, no_states
+from services.profiles.state_codec import encode, unreadable_users
 
 MICROSECOND = timedelta(microseconds=1)
 MOMENT = pa.timestamp("us", tz="UTC")
@@ -28,21 +29,20 @@ EVENTS = (*COLUMNS, SEQUENCE)
 
 @dataclass(frozen=True)
 class Batch:
-    """What a tick computes from: the `kept` states of users (`load_states`) to go on from, the `events` to add, and of
-    users who are not in `kept` all their events."""
+    """What a tick computes from: the `states` to go on from, the `events` to add, and of users without a state all
+    their events. Each user has events."""
 
-    kept: pa.Table
+    states: UserStates
     events: pa.Table
 
     def users(self) -> list[str]:
         """The users it is about."""
-        both = pa.chunked_array([*self.kept.column(USER_ID).chunks, *self.events.column(USER_ID).chunks], pa.string())
-        return sorted(both.unique().to_pylist())
+        return sorted(self.events.column(USER_ID).unique().to_pylist())
 
     def only(self, users: Sequence[str]) -> "Batch":
         """The part that is about some users."""
-        chosen = pa.array(users, pa.string())
-        return Batch(*(t.filter(pc.is_in(t.column(USER_ID), value_set=chosen)) for t in (self.kept, self.events)))
+        chosen = pc.is_in(self.events.column(USER_ID), value_set=pa.array(users, pa.string()))
+        return Batch(self.states.of_users(list(users)), self.events.filter(chosen))
 
 
 def new_events(kept: pa.Table, delta: pa.Table) -> pa.Table:
@@ -68,8 +68,14 @@ def to_rebuild(kept: pa.Table, events: pa.Table, reference_version: int) -> list
     damaged = unreadable_users(usable)
     usable = usable.filter(pc.invert(pc.is_in(usable.column(USER_ID), value_set=pa.array(damaged, pa.string()))))
     unknown = users.filter(pc.invert(pc.is_in(users, value_set=usable.column(USER_ID).combine_chunks())))
-    late = late_users(decode(usable), events) if usable.num_rows else []
+    late = late_users(_newest(usable), events) if usable.num_rows else []
     return sorted({*unknown.to_pylist(), *late})
+
+
+def _newest(kept: pa.Table) -> UserStates:
+    """States with their totals alone: what is needed to know when the newest events were."""
+    totals = np.frombuffer(b"".join(kept.column("totals").to_pylist()), TOTALS)
+    return replace(no_states(), user_ids=kept.column(USER_ID).combine_chunks(), totals=totals)
 
 
 def compute(
@@ -82,7 +88,7 @@ def compute(
 ) -> pa.Table:
     """Rows for `write_states`: new states and packed portraits. `neighbours` has `user_id` and `neighbours` of those
     users who have some."""
-    states = fold(decode(batch.kept) if batch.kept.num_rows else None, batch.events, catalogue, reference, config)
+    states = fold(batch.states, batch.events, catalogue, reference, config)
     place = pc.index_in(states.user_ids, value_set=neighbours.column(USER_ID).combine_chunks())
     near = neighbours.column("neighbours").combine_chunks().take(place)
     made = read_out(states, near, catalogue, reference, as_of.timestamp(), config)

@@ -17,6 +17,7 @@ from services.db.pending import Reason
 from services.profiles.config import ProfileConfig
 from services.profiles.live_catalogue import CatalogueView
 from services.profiles.live_update import EVENTS, Batch, compute, compute_apart, moment
+from services.profiles.state import no_states
 from services.profiles.state_codec import decode
 from services.profiles.tail_report import TailReport
 
@@ -58,7 +59,8 @@ class PortraitMaker:
         users = sorted(added.column(USER_ID).unique().to_pylist())
         self.erase(connection, sorted(set(again) - set(users)))
         if users:
-            batch = Batch(of_users(of_users(kept, again, invert=True), users), added)
+            going_on = of_users(of_users(kept, again, invert=True), users)
+            batch = Batch(decode(going_on) if going_on.num_rows else no_states(), added)
             for table in self._computed(connection, batch, kept, again, view):
                 self._store(connection, table, snapshot)
         self._report.rebuilt += len(again)
@@ -97,9 +99,8 @@ class PortraitMaker:
         self, connection: Connection, batch: Batch, kept: pa.Table, again: list[str], view: CatalogueView
     ) -> list[pa.Table]:
         """New states and portraits; users whose events raise go into quarantine, those made `again` come out of it."""
-        whole = view.catalogue is not None or not batch.kept.num_rows
-        held = pa.array([], pa.string()) if whole else decode(batch.kept).item_ids
-        catalogue, as_of = view.of(connection, batch.events, held), moment(kept, self._clock())
+        catalogue = view.of(connection, batch.events, batch.states.item_ids)
+        as_of = moment(kept, self._clock())
         near = kept.select([USER_ID, "neighbours"])
         tables, errors = compute_apart(
             batch, lambda part: compute(part, near, catalogue, view.reference, as_of, self._config)

@@ -188,13 +188,12 @@ class Tail:
     def _update(self, connection: Connection, events: pa.Table, view: CatalogueView, snapshot: str) -> pa.ChunkedArray:
         """Add the events to their users' states. Returns when those were received that are in portraits now."""
         users = sorted(events.column(USER_ID).unique().to_pylist())
-        quarantined = tail_log.quarantined(connection, users)
-        refused = without_consent(connection, users)
+        set_apart = tail_log.set_apart(connection, users)
         kept = user_states.load_states(connection, users, skip_locked=True)
         busy = self._busy(connection, users, kept)
-        left_out = quarantined | refused | busy
+        left_out = set_apart | busy
         events = of_users(events, left_out, invert=True)
-        pending.enqueue(connection, sorted(busy - quarantined - refused), Reason.REBUILD)
+        pending.enqueue(connection, sorted(busy - set_apart), Reason.REBUILD)
         requested = pending.requested(connection, users, Reason.REBUILD)
         kept, received = of_users(kept, left_out, invert=True), events.column("received_at")
         new = new_events(kept, events)

@@ -36,6 +36,7 @@ class OnlineWriter:
         self._store = open_store(addresses) if store is None else store
         self._config = self._store.config
         self._provider = get_provider(self._config)
+        self._serving: FeatureView | None = None
 
     def write_portraits(self, portraits: Sequence[Portrait]) -> None:
         """Write packed portraits, each as of its own `as_of`. Of the same or an earlier time: nothing changes.
@@ -51,7 +52,9 @@ class OnlineWriter:
         Raises:
             DependencyDown: the online store does not answer.
         """
-        view = feature_view(self._store, names.USER_SERVING)
+        if self._serving is None:  # looking it up parses it anew each time, which takes longer than to write a few rows
+            self._serving = feature_view(self._store, names.USER_SERVING)
+        view = self._serving
         for start in range(0, len(rows), BATCH_ROWS):
             protos: list[Row] = [
                 (entity_key(names.USER_ID, user_id), {names.PACKED: Value(bytes_val=packed)}, as_of, None)
@@ -99,6 +102,7 @@ class OnlineWriter:
     def refresh(self) -> None:
         """Read the registry again, after a `feast apply`."""
         self._store.refresh_registry()
+        self._serving = None
 
     def _write(self, view: FeatureView, rows: list[Row]) -> None:
         try:
