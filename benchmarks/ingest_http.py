@@ -75,6 +75,7 @@ def _answer(sent: list[dict], copied: list[dict], one: dict, clients: int) -> di
             "bare_copy_per_s": bare,
             "bare_copy_per_s_turns": [turn["whole"] for turn in copied],
             "bare_copy_of_100_rows_per_s": statistics.median(turn["batches"] for turn in copied),
+            "refused_requests": sum(turn["refused"] for turn in sent),
             "clients": clients,
             "events_per_request": BATCH,
             "p50_ms": statistics.median(turn["p50_ms"] for turn in sent),
@@ -99,7 +100,7 @@ def _write_requests(path: Path, seed: int, requests: int) -> Path:
 
 
 def _send(port: int, clients: int, bodies: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.http_events", str(port), str(clients), str(bodies)]
+    command = [sys.executable, "-m", "benchmarks._http_events", str(port), str(clients), str(bodies)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
