@@ -92,7 +92,7 @@ class ServingMetrics:
     def _load(self) -> None:
         self.shed = Counter(
             "portrait_shed_requests_total",
-            "Requests told to come back: by reason (delay, reads, writes, bytes, rate)",
+            "Requests told to come back: by reason (room, delay, reads, writes, bytes, rate)",
             ["reason"],
             registry=self.registry,
         )

@@ -34,17 +34,24 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True)
 class GateConfig:
-    """`target_delay_s`: what a request may wait for while there is a standing queue, `burst_delay_s` while there is
-    none; the delay seen by arriving requests is averaged over `memory_s`. `reads`, `writes` and `write_bytes` bound
-    what is under way, whatever the delay."""
+    """How long a read may wait while there is a standing queue: for `target_queue` others, or for `target_delay_s`
+    where others take next to no time; `burst_factor` times as long while there is none. There is one while arriving reads
+    have to wait for `crowded_queue` others (or `crowded_delay_s`) on average over `memory_s`. `room` and `burst_room` are how many reads the proxy in front may let in at once,
+    with and without a standing queue: it refuses at less cost, so it does so first. `reads`, `writes` and `write_bytes`
+    bound what is under way, whatever the delay."""
 
+    target_queue: float = 12.0
     target_delay_s: float = 0.008
-    burst_delay_s: float = 0.08
+    burst_factor: float = 10.0
+    crowded_queue: float = 3.0
+    crowded_delay_s: float = 0.002
+    room: int = 8
+    burst_room: int = 80
     memory_s: float = 0.2
     reads: int = 256
     writes: int = 64
     write_bytes: int = 64 * MIB
-    first_service_s: float = 0.002
+    first_pace_s: float = 0.002
     """The time of one read until the first ones have been measured."""
 
 
@@ -54,41 +61,59 @@ class Gate:
     def __init__(self, config: GateConfig | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = GateConfig() if config is None else config
         self._clock = clock
-        self._service = self.config.first_service_s
+        self._pace = self.config.first_pace_s
+        self._answered_at: float | None = None
         self._pressure = 0.0
         self._seen = clock()
         self.reads = self.writes = self.bytes = 0
 
     @property
+    def target_s(self) -> float:
+        """What a read may wait for while there is a standing queue."""
+        return max(self.config.target_delay_s, self.config.target_queue * self._pace)
+
+    @property
+    def room(self) -> int:
+        """How many reads may be under way at once just now."""
+        return self.config.room if self.crowded else self.config.burst_room
+
+    @property
     def crowded(self) -> bool:
-        """Whether arriving requests have lately found a standing queue."""
-        return self._pressure > self.config.target_delay_s / 2
+        """Whether arriving reads have lately found a standing queue."""
+        return self._pressure > max(self.config.crowded_delay_s, self.config.crowded_queue * self._pace)
 
-    def enter(self, budget: Budget, waited: float = 0.0, size: int = 0) -> Refusal | None:
+    def enter(self, budget: Budget, waited: float = 0.0, size: int = 0, *, guarded: bool = False) -> Refusal | None:
         """None lets the request in: call `leave` when it is answered. `waited`: seconds since it arrived at this
-        machine; `size`: bytes of its body."""
-        return self._enter_read(waited) if budget is Budget.READS else self._enter_write(size)
+        machine; `size`: bytes of its body; `guarded`: a proxy in front keeps to `room`."""
+        return self._enter_read(waited, guarded) if budget is Budget.READS else self._enter_write(size)
 
-    def leave(self, budget: Budget, size: int = 0) -> None:
-        """A request that was let in has been answered, or its caller has gone."""
+    def leave(self, budget: Budget, size: int = 0, computed: float | None = None) -> None:
+        """A request that was let in has been answered, or its caller has gone. `computed`: seconds a read took."""
         if budget is Budget.READS:
             self.reads -= 1
+            self._keep_pace(computed)
         else:
             self.writes -= 1
             self.bytes -= size
 
-    def served(self, seconds: float) -> None:
-        """A read took this long to compute. One of hundreds that was interrupted must not count for much."""
-        self._service += 0.05 * (min(seconds, 10 * self._service) - self._service)
+    def _keep_pace(self, computed: float | None) -> None:
+        """How much later each further read is answered: while one follows the other the time between their ends, which
+        has in it whatever else this process does (or does not get to do), else what the read itself took."""
+        now = self._clock()
+        seconds = computed if self._answered_at is None else now - self._answered_at
+        if seconds is not None:
+            self._pace += 0.05 * (min(seconds, 10 * self._pace) - self._pace)  # one interruption is not the pace
+        self._answered_at = now if self.reads else None
 
-    def _enter_read(self, waited: float) -> Refusal | None:
-        expected = waited + self.reads * self._service
+    def _enter_read(self, waited: float, guarded: bool) -> Refusal | None:
+        expected = waited + self.reads * self._pace
         now = self._clock()
         self._pressure += (expected - self._pressure) * -math.expm1((self._seen - now) / self.config.memory_s)
         self._seen = now
         if self.reads >= self.config.reads:
             return Refusal.READS
-        if expected > (self.config.target_delay_s if self.crowded else self.config.burst_delay_s):
+        strict = self.crowded and not guarded  # what the proxy let in is not refused for having waited a little
+        if expected > self.target_s * (1.0 if strict else self.config.burst_factor):
             return Refusal.DELAY
         self.reads += 1
         return None

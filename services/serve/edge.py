@@ -9,24 +9,17 @@ from services.core.metrics import ServingMetrics
 from services.serve.admission import Budget, Gate
 from services.serve.bodies import ITEMS_LIMIT
 from services.serve.keys import Keys
+from services.serve.paths import ALWAYS, OPEN_PATHS, is_hot
 from services.serve.problems import problem_response, unexpected_response
 from services.serve.rate_limit import RateLimit
 from services.serve.shed import OVERLOADED, RATE, ShedAnswer, too_many
 
-OPEN_PATHS = frozenset(
-    path for name in ("healthz", "readyz", "openapi.json", "docs") for path in (f"/{name}", f"/v1/{name}")
-)
-"""What needs no key: probes, and the description of the interface."""
-
-ALWAYS = OPEN_PATHS | {"/metrics", "/v1/metrics"}
-"""What is never shed: a gateway that is overloaded must say so."""
-
-HOT_PATHS = frozenset({"/v1/recommendations", "/v1/rank", "/v1/search"})
-HOT_ENDS = ("/profile", "/similar")
-"""What is answered from memory and the online store: the reads."""
-
-ARRIVED, CLIENT = b"x-portrait-arrived", b"x-portrait-client"
-"""Set by the HAProxy in front (services/serve/haproxy.py): when the request came, in microseconds, and from where."""
+ARRIVED, CLIENT, SHED = b"x-portrait-arrived", b"x-portrait-client", b"x-portrait-shed"
+"""Set by the HAProxy in front (services/serve/haproxy.py): when the request came, in microseconds, from where, and how
+many reads HAProxy has refused."""
+ROOM = b"x-portrait-room"
+"""What it is answered: how many reads may be under way."""
+IN_FRONT = "room"
 CREDIBLE_WAIT_S = 30.0
 """A longer wait, or a negative one, is a clock that was set meanwhile."""
 
@@ -44,6 +37,7 @@ class Edge:
     ) -> None:
         self._app, self._metrics, self._limit = app, metrics, limit
         self._keys = Keys(keys)
+        self._shed_in_front = 0
         self._gate = gate = Gate() if gate is None else gate
         metrics.inflight.labels(Budget.READS.value).set_function(lambda: gate.reads)
         metrics.inflight.labels(Budget.WRITES.value).set_function(lambda: gate.writes)
@@ -92,18 +86,21 @@ class Edge:
             if seconds > 0:
                 await self._shed(RATE, too_many(self._limit.per_second, seconds), send)
                 return
-        if path in HOT_PATHS or path.endswith(HOT_ENDS):
-            await self._read(scope, receive, send, waited_s(headers, time.time()))
+        if is_hot(path):
+            await self._read(scope, receive, send, headers)
         else:
             await self._write(scope, receive, send, _size(headers))
 
-    async def _read(self, scope: Scope, receive: Receive, send: Send, waited: float) -> None:
+    async def _read(self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]) -> None:
+        waited = waited_s(headers, time.time())
         self._metrics.delay.observe(waited)
-        refusal = self._gate.enter(Budget.READS, waited)
+        self._count_shed_in_front(headers.get(SHED, b""))
+        refusal = self._gate.enter(Budget.READS, waited, guarded=ARRIVED in headers)
         if refusal is not None:
             await self._shed(refusal.value, OVERLOADED[refusal], send)
             return
-        begun = 0.0
+        begun: float | None = None
+        computed: float | None = None
 
         async def received() -> Message:
             nonlocal begun
@@ -112,14 +109,17 @@ class Edge:
             return message
 
         async def answered(message: Message) -> None:
-            if begun and message["type"] == "http.response.start":  # computed without a pause since the body was there
-                self._gate.served(time.perf_counter() - begun)
+            nonlocal computed
+            if begun is not None and computed is None:  # without a pause since the body was there
+                computed = time.perf_counter() - begun
+            if ARRIVED in headers and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (ROOM, str(self._gate.room).encode())]
             await send(message)
 
         try:
             await self._app(scope, received, answered)
         finally:
-            self._gate.leave(Budget.READS)
+            self._gate.leave(Budget.READS, computed=computed)
 
     async def _write(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
         refusal = self._gate.enter(Budget.WRITES, size=size)
@@ -130,6 +130,14 @@ class Edge:
             await self._app(scope, receive, send)
         finally:
             self._gate.leave(Budget.WRITES, size)
+
+    def _count_shed_in_front(self, total: bytes) -> None:
+        """Add what HAProxy has refused since the last request that came through (it starts anew when it restarts)."""
+        if total.isdigit() and len(total) < 20:
+            count = int(total)
+            since = count - self._shed_in_front
+            self._metrics.shed.labels(IN_FRONT).inc(since if since >= 0 else count)
+            self._shed_in_front = count
 
     async def _shed(self, reason: str, answer: ShedAnswer, send: Send) -> None:
         self._metrics.shed.labels(reason).inc()

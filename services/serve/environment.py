@@ -61,6 +61,8 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         # A killed HAProxy is noticed after three of these (Ray's default: 30 s in which nothing is answered).
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # Who neither sends nor takes anything for a minute has gone (Ray's default: an hour).
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
         # A stop is quick: in-flight requests take milliseconds.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "2",

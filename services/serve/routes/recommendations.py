@@ -51,7 +51,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         state.impressions.add(_served(found, request_id, wanted, model, now))
         stages.update(found.stages)
         encoding = time.perf_counter()
-        answer = {
+        answer: dict[str, object] = {
             "request_id": request_id,
             "items": _items(found),
             "model": model,
