@@ -23,6 +23,7 @@ from services.db.profiles import (
     write_profiles,
 )
 from services.db.session import transaction
+from services.db.tail_log import release_from_quarantine
 from services.db.user_states import (
     current_snapshot,
     delete_states,
@@ -203,6 +204,7 @@ class _Run:
                         snapshot,
                         neighbours=True,
                     )
+                    release_from_quarantine(connection, user_ids)  # of these, the events were computed without an error
         if self.writer is not None:
             with timed("online"):
                 self._publish(self.writer, made.portraits, as_of)
