@@ -19,6 +19,8 @@ LATE_SHARE = 0.03
 AGAIN_SHARE = 0.05
 """Of the batches, those that are sent once more although they were acknowledged."""
 
+SHED_CODES = frozenset({"overloaded"})
+
 KINDS = ("view",) * 8 + ("click",) * 6 + ("search",) * 2 + ("cart", "purchase", "favourite", "rating", "hide")
 
 
@@ -163,24 +165,43 @@ class Writer(Worker):
         return event
 
 
+@dataclass(frozen=True)
+class Page:
+    """An answer to a request for recommendations: when it came (monotonic), its status (0: none came), how long it
+    took, whether it said `degraded`, and the code of a problem."""
+
+    at: float
+    status: int
+    seconds: float
+    degraded: bool
+    code: str
+
+    @property
+    def shed(self) -> bool:
+        """Refused because the machine is busy, which load from outside the stack can bring about."""
+        return self.code in SHED_CODES
+
+
 class Asker(Worker):
-    """Asks for pages all the time. `answers`: (monotonic time of the answer, status, seconds, degraded)."""
+    """Asks for pages all the time."""
 
     def __init__(self, port: int, users: list[str], *, rate: float, seed: int = 1) -> None:
         super().__init__("asker", rate)
         self._caller, self._users, self._random = Caller(port), users, random.Random(seed)
-        self.answers: list[tuple[float, int, float, bool]] = []
+        self.answers: list[Page] = []
 
     def step(self) -> None:
         body = json.dumps({"user_id": self._random.choice(self._users), "count": 10}).encode()
         began = time.monotonic()
         status, answer = self._caller.ask("POST", "/v1/recommendations", body)
         ended = time.monotonic()
-        degraded = status == 200 and bool(json.loads(answer).get("degraded"))
-        self.answers.append((ended, status, ended - began, degraded))
+        said = _document(answer)
+        self.answers.append(
+            Page(ended, status, ended - began, bool(said.get("degraded")), str(said.get("code", "") or ""))
+        )
 
-    def since(self, moment: float) -> list[tuple[float, int, float, bool]]:
-        return [answer for answer in list(self.answers) if answer[0] >= moment]
+    def since(self, moment: float) -> list[Page]:
+        return [page for page in list(self.answers) if page.at >= moment]
 
 
 class Probe(Worker):
@@ -240,6 +261,14 @@ def make_event(event_id: str, user: str, item: str, kind: str, at: datetime) -> 
 def _holds(profile: dict[str, Any], item: str, timestamp: str) -> bool:
     moment = datetime.fromisoformat(timestamp).timestamp()
     return any(r["item_id"] == item and _seconds(r["timestamp"]) >= moment - 1e-3 for r in profile["recent_items"])
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body) if body else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _seconds(value: Any) -> float:

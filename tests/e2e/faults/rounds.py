@@ -41,7 +41,9 @@ class Round:
     """The longest time without an acknowledged batch."""
     pages: int = 0
     unanswered: Counter[int] = field(default_factory=Counter)
-    """Pages that were not answered with 200, by status (0: no answer)."""
+    """Pages that were neither answered with 200 nor shed, by status (0: no answer)."""
+    shed: int = 0
+    """Pages refused because the machine was busy."""
     degraded: int = 0
     """Pages answered without the user's portrait, and saying so."""
     verdict: Verdict = field(default_factory=Verdict)
@@ -134,11 +136,12 @@ def _fresh(probe: Probe, since: float) -> float | None:
 
 
 def _look_at_pages(result: Round, load: Load, done: Kill) -> None:
-    answers = load.asker.since(done.at)
-    result.pages = len(answers)
-    result.unanswered = Counter(status for _, status, _, _ in answers if status != 200)
-    result.degraded = sum(degraded for *_, degraded in answers)
-    result.pages_gap_s = _longest_gap([done.at, *(t for t, status, _, _ in answers if status == 200)])
+    pages = load.asker.since(done.at)
+    result.pages = len(pages)
+    result.shed = sum(page.shed for page in pages)
+    result.unanswered = Counter(page.status for page in pages if page.status != 200 and not page.shed)
+    result.degraded = sum(page.degraded for page in pages)
+    result.pages_gap_s = _longest_gap([done.at, *(page.at for page in pages if page.status == 200)])
 
 
 def _longest_gap(times: list[float]) -> float:

@@ -100,9 +100,9 @@ class FaultStack:
         started = self.portrait("up", "--detach", "--wait", "--json", "--port", port, "--timeout", str(START_SECONDS))
         assert started.returncode == 0, f"{started.stderr}\n{logs(self.home)}"
 
-    def run_job(self, what: str) -> dict:
+    def run_job(self, what: str, **parameters: object) -> dict:
         """Ask for a job over HTTP and wait for its end; the finished job. Fails when the job does."""
-        asked = httpx.post(f"{self.url}/v1/recompute", json={"what": what}, timeout=30)
+        asked = httpx.post(f"{self.url}/v1/recompute", json={"what": what, **parameters}, timeout=30)
         assert asked.status_code in (202, 409), asked.text
         job_id = asked.json()["job_id"]
 
@@ -121,12 +121,16 @@ _WORKING = (PartStatus.READY, PartStatus.DONE)
 
 
 @contextmanager
-def running_stack(*, items: int, users: int, days: int = 30, seed: int = 1) -> Iterator[FaultStack]:
+def running_stack(
+    *, items: int, users: int, days: int = 30, seed: int = 1, disk_mib: int | None = None
+) -> Iterator[FaultStack]:
     """`portrait up` on a temporary home with a simulated shop in it: embedded, with portraits and a snapshot.
 
-    Afterwards everything of the home is ended and the home removed, whatever happened.
+    With `disk_mib` the home is a disk of its own where mounting one is permitted. Afterwards everything of the home is
+    ended and the home removed, whatever happened.
     """
     home = Path(tempfile.mkdtemp(prefix="pf-")).resolve()
+    mounted = disk_mib is not None and _mount(home, disk_mib)
     try:
         config = ShopConfig(end=datetime.now(UTC), users=users, items=items, days=days, seed=seed)
         shop = SimulatedShop(config)
@@ -146,7 +150,19 @@ def running_stack(*, items: int, users: int, days: int = 30, seed: int = 1) -> I
         yield stack
     finally:
         take_down(home)
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(home)], check=True)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _mount(folder: Path, mebibytes: int) -> bool:
+    """Put a file system of this size over the folder; False where that is not permitted."""
+    options = f"size={mebibytes}m,mode=0711"
+    try:
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True)
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 def eventually(look: Callable[[], T | None], what: str, seconds: float, every: float = 0.2) -> T:
