@@ -35,10 +35,10 @@ class Refusal(StrEnum):
 @dataclass(frozen=True)
 class GateConfig:
     """How long a read may wait while there is a standing queue: for `target_queue` others, or for `target_delay_s`
-    where others take next to no time; `burst_factor` times as long while there is none. There is one while arriving reads
-    have to wait for `crowded_queue` others (or `crowded_delay_s`) on average over `memory_s`. `room` and `burst_room` are how many reads the proxy in front may let in at once,
-    with and without a standing queue: it refuses at less cost, so it does so first. `reads`, `writes` and `write_bytes`
-    bound what is under way, whatever the delay."""
+    where others take next to no time; `burst_factor` times as long while there is none. There is one while arriving
+    reads have to wait for `crowded_queue` others, or `crowded_delay_s`, on average over `memory_s`. `room` and
+    `burst_room` are how many reads the proxy in front may let in at once, with and without a standing queue: it refuses
+    at less cost, so it does so first. `reads`, `writes` and `write_bytes` bound what is under way in any case."""
 
     target_queue: float = 12.0
     target_delay_s: float = 0.008
