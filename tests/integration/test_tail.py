@@ -9,8 +9,9 @@ from tail_shop import DAY, MINUTE, NOW, Recorder, add, empty_shop, insert, kept,
 from services.core.addresses import Addresses
 from services.db.events import delete_event
 from services.db.leases import LeaseLost
-from services.db.pending import enqueue
+from services.db.pending import Reason, enqueue, fulfil, take_pending
 from services.db.session import make_engine, transaction
+from services.db.user_states import current_snapshot, load_states, write_states
 from services.db.users import upsert_user
 from services.profiles.tail import Tail, TailLimits
 
@@ -280,3 +281,27 @@ def test_a_new_reference_rebuilds_whoever_is_touched(engine: Engine, tail: Tail)
     settle(tail)
     assert kept(engine, "ada").column("reference_version").to_pylist()[0] > 0
     assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_a_request_that_is_repeated_while_it_is_fulfilled_stays(engine: Engine):
+    with transaction(engine) as connection:
+        enqueue(connection, ["ada", "bea"], Reason.REBUILD)
+    with transaction(engine) as connection:
+        taken = take_pending(connection, range(16), Reason.REBUILD, 10)
+        with transaction(engine) as other:
+            enqueue(other, ["bea"], Reason.PUBLISH)
+        fulfil(connection, taken)
+    with transaction(engine) as connection:
+        assert take_pending(connection, range(16), Reason.REBUILD, 10).user_ids == ("bea",)
+
+
+def test_a_state_is_never_replaced_by_one_of_an_earlier_snapshot(engine: Engine, tail: Tail):
+    with transaction(engine) as connection:
+        early = current_snapshot(connection)
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+    with transaction(engine) as connection:
+        stored = load_states(connection, ["ada"])
+        rows = stored.append_column("packed", [[b"old"]])
+        assert write_states(connection, rows, early, neighbours=False) == 0
+        assert write_states(connection, rows, current_snapshot(connection), neighbours=False) == 1
