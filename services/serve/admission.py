@@ -8,6 +8,7 @@ and Jacobson 2012; Maurer, "Fail at Scale", 2015), a short burst may wait ten ti
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,6 +66,7 @@ class Gate:
         self._answered_at: float | None = None
         self._pressure = 0.0
         self._seen = clock()
+        self._arrivals: deque[float] = deque(maxlen=max(1, round(self.config.target_queue)))
         self.reads = self.writes = self.bytes = 0
 
     @property
@@ -110,13 +112,21 @@ class Gate:
         now = self._clock()
         self._pressure += (expected - self._pressure) * -math.expm1((self._seen - now) / self.config.memory_s)
         self._seen = now
+        self._arrivals.append(now)
         if self.reads >= self.config.reads:
             return Refusal.READS
         strict = self.crowded and not guarded  # what the proxy let in is not refused for having waited a little
-        if expected > self.target_s * (1.0 if strict else self.config.burst_factor):
+        limit = self.target_s * (1.0 if strict else self.config.burst_factor)
+        if expected > limit and self._queued(now, expected):
             return Refusal.DELAY
         self.reads += 1
         return None
+
+    def _queued(self, now: float, expected: float) -> bool:
+        """Whether others are what a read waits for: as many came meanwhile as may stand in line. Where they did not,
+        the machine is slow just now, and refusing one of few callers would make nobody faster."""
+        full = len(self._arrivals) == self._arrivals.maxlen
+        return full and now - self._arrivals[0] <= max(expected, self.config.memory_s)
 
     def _enter_write(self, size: int) -> Refusal | None:
         if self.writes >= self.config.writes:
