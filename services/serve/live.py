@@ -13,8 +13,8 @@ from services.core.logging import get_logger
 from services.features.online.live_status import LiveReading, TailReading
 
 POLL_S = 0.5
-REPORT_EVERY_S = 1.0
-"""How old the last report of a tail that works may be."""
+REPORT_EVERY_S, SILENT_S = 1.0, 3.0
+"""How old the last report of a tail that works is at most, and that of one whose partitions others have taken."""
 
 log = get_logger("gateway")
 
@@ -95,9 +95,12 @@ class LiveWatch:
         return {READY: StoreStatus.OK, REBUILDING: StoreStatus.REBUILDING}.get(reading.online, StoreStatus.UNKNOWN)
 
     def _lag_s(self, tails: tuple[TailReading, ...], at: float) -> float:
-        """The worst of what tails report, what passed since, and for how long not everybody was tailed."""
-        if sum(tail.numbers.get("partitions", 0) for tail in tails) >= PARTITIONS:
+        """The worst of what tails report, what passed since, and for how long not everybody was tailed. A tail that is
+        silent counts for nothing once others own all partitions."""
+        heard = [tail for tail in tails if at - tail.numbers.get("updated_at", 0.0) <= SILENT_S]
+        if sum(tail.numbers.get("partitions", 0) for tail in heard) >= PARTITIONS:
             self._covered_at = at
+            return max(_tail_lag_s(tail, at) for tail in heard)
         uncovered = float("inf") if self._covered_at is None else at - self._covered_at
         return max([uncovered, *(_tail_lag_s(tail, at) for tail in tails)])
 
