@@ -49,6 +49,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
 def examine(settings: Settings) -> Iterator["Finding"]:
     """Every finding, in the order in which a person would look."""
     from services.runtime import checks  # noqa: PLC0415 - loaded when needed: --help stays quick
+    from services.runtime.live_checks import LIVE_CHECKS  # noqa: PLC0415 - as above
 
     for check in checks.HOME_CHECKS:
         yield check(settings)
@@ -63,6 +64,8 @@ def examine(settings: Settings) -> Iterator["Finding"]:
     for check_server in checks.SERVER_CHECKS:
         yield check_server(settings, addresses)
     yield check_migrations(addresses)
+    for check_live in LIVE_CHECKS:
+        yield check_live(settings, addresses)
     yield check_workers()
 
 

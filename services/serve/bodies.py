@@ -1,5 +1,6 @@
 """Request bodies: read up to a limit, decoded strictly; every refusal names the field and the cure."""
 
+import asyncio
 import re
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ EVENTS_LIMIT = MIB
 ITEMS_LIMIT = 8 * MIB
 REQUEST_LIMIT = MIB
 
+BODY_WITHIN_S = 10.0
+"""A slow caller must not keep a place that others wait for."""
+
 MAX_ID = 128
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -25,7 +29,7 @@ async def read_body(request: Request, limit: int = REQUEST_LIMIT) -> bytes:
 
     Raises:
         BodyTooLarge: more than `limit` bytes.
-        MalformedBody: the caller hung up before its end.
+        MalformedBody: the caller hung up before its end, or takes too long.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
@@ -33,13 +37,16 @@ async def read_body(request: Request, limit: int = REQUEST_LIMIT) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise _too_large(limit)
-            chunks.append(chunk)
+        async with asyncio.timeout(BODY_WITHIN_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
     except ClientDisconnect as error:
         raise MalformedBody("The connection closed before the whole body had arrived: send it again") from error
+    except TimeoutError as error:
+        raise MalformedBody(f"The body did not arrive within {BODY_WITHIN_S:.0f} s: send it again, faster") from error
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 

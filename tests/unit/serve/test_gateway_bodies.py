@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.serve import bodies
 from services.serve.bodies import REQUEST_LIMIT
 
 
@@ -69,6 +70,18 @@ def test_a_body_that_grows_too_large_is_refused(open_client: httpx.AsyncClient):
 
     answer = asyncio.run(open_client.post("/v1/recommendations", content=chunks()))
     assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
+
+
+def test_a_body_that_does_not_come_gives_up_its_place(open_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bodies, "BODY_WITHIN_S", 0.01)
+
+    async def chunks():
+        yield b"{"
+        await asyncio.sleep(30)
+
+    answer = asyncio.run(open_client.post("/v1/recommendations", content=chunks()))
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed-body")
+    assert "did not arrive" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "101", "1.5", "x", "", "٣", "1e3", "9" * 400])
