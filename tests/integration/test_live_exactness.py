@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 from tail_shop import NOW, Recorder, empty_shop, insert, kept, recomputed, settle, tailing
@@ -176,6 +176,16 @@ def engine(database: Addresses) -> Iterator[Engine]:
     made.dispose()
 
 
+LATE_COMMIT = [
+    ("begin", [(1, "ada", "lips-1", "purchase", 0, 1)]),
+    ("commit", [(2, "bea", "nails-1", "click", 0, 1)]),
+    ("step", None),
+    ("end", True),
+    ("commit", [(3, "ada", "lips-2", "click", 0, 1)]),
+]
+
+
+@example(LATE_COMMIT)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(OPERATION, min_size=4, max_size=25))
 def test_live_portraits_equal_a_full_recompute(engine: Engine, database: Addresses, operations: list[tuple]):
