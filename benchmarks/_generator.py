@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.http_load import payload
+from benchmarks._http_load import payload
 
 MAX_CONNECTIONS = 1_000
 ANSWERED, SHED = 200, (429, 503)

@@ -79,6 +79,7 @@ def _by_victim(rounds: list[Round]) -> dict[str, dict[str, Any]]:
             "events_gap_s": round(max(each.events_gap_s for each in group), 2),
             "exact_s": round(max(each.verdict.settled_s for each in group), 2),
             "pages_unanswered": sum(sum(each.unanswered.values()) for each in group),
+            "pages_shed": sum(each.shed for each in group),
             "pages_degraded": sum(each.degraded for each in group),
         }
         for victim, group in sorted(kinds.items())

@@ -13,6 +13,7 @@ import os
 import random
 import re
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,10 +42,11 @@ def run() -> dict[str, Any]:
         writer = Writer(stack.port, ledger, stack.users, stack.items, seed=1, rate=rate, batch=1)
         writer.start()
         time.sleep(WARM_UP_S)
+        tail_before = _in_the_tail(stack)
         sent_before, began = len(ledger.times), time.monotonic()
         profile, ranking = _sample(stack, began + SECONDS)
         seconds = time.monotonic() - began
-        tail = _in_the_tail(stack)
+        tail = _quantiles(_in_the_tail(stack) - tail_before)
         sent = len(ledger.times) - sent_before + len(profile) + len(ranking)
         writer.stop()
     figures = {"profile": _summary(profile), "ranking": _summary(ranking)}
@@ -130,14 +132,21 @@ def _send(caller: Caller, event: dict[str, Any]) -> float:
     return time.monotonic()
 
 
-def _in_the_tail(stack: FaultStack) -> dict[str, Any]:
-    """What the tail itself measures, from an event's arrival to its portrait online: upper bounds of the quantiles."""
+def _in_the_tail(stack: FaultStack) -> Counter[float]:
+    """What the tail itself measures, from an event's arrival to its portrait online: events up to so many seconds."""
     _, body = Caller(stack.port).ask("GET", "/metrics")
     pattern = r'^portrait_event_to_portrait_seconds_bucket\{.*?le="([^"]+)".*?\} ([0-9.e+]+)$'
-    buckets = [(float(le), float(count)) for le, count in re.findall(pattern, body.decode(), re.MULTILINE)]
-    total = max((count for _, count in buckets), default=0.0)
-    found = {name: [le for le, count in buckets if count >= share * total] for name, share in QUANTILES.items()}
-    return {"events": int(total)} | {name: round(min(les) * 1000, 1) for name, les in found.items() if les}
+    found: Counter[float] = Counter()
+    for bound, count in re.findall(pattern, body.decode(), re.MULTILINE):
+        found[float(bound)] += int(float(count))
+    return found
+
+
+def _quantiles(upto: Counter[float]) -> dict[str, float]:
+    """Upper bounds of the quantiles in milliseconds."""
+    total = max(upto.values(), default=0)
+    found = {name: [le for le, count in upto.items() if count >= share * total] for name, share in QUANTILES.items()}
+    return {"events": total} | {name: round(min(les) * 1000, 1) for name, les in found.items() if les}
 
 
 def _summary(seconds: list[float]) -> dict[str, float]:

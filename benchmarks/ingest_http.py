@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 
 from benchmarks.import_events import event_line
 from benchmarks.recommendations_http import _gateway, _home, _servers
-from benchmarks.synthetic_shop import synthetic_snapshot
+from benchmarks._synthetic_shop import synthetic_snapshot
 from services.core.columns import EVENT_COLUMNS
 from services.core.paths import HomePaths
 from services.db.copy import as_frame, copy_csv, copy_lines_in, copy_out

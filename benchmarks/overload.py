@@ -22,7 +22,7 @@ import msgspec
 import psutil
 
 from benchmarks.recommendations_http import ITEMS, USERS, _gateway, _home, _servers
-from benchmarks.synthetic_shop import synthetic_portraits, synthetic_snapshot
+from benchmarks._synthetic_shop import synthetic_portraits, synthetic_snapshot
 from services.core.paths import HomePaths
 from services.features.online.writer import OnlineWriter
 

@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.synthetic_shop import synthetic_portraits, synthetic_snapshot
+from benchmarks._synthetic_shop import synthetic_portraits, synthetic_snapshot
 from services.core.addresses import Addresses, write_addresses
 from services.core.paths import HomePaths
 from services.db.migrate import upgrade
@@ -127,7 +127,7 @@ def _wait_until_ready(port: int, process: subprocess.Popen) -> None:
 
 
 def _load(port: int, clients: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.http_load", str(port), str(clients), str(SECONDS), str(USERS)]
+    command = [sys.executable, "-m", "benchmarks._http_load", str(port), str(clients), str(SECONDS), str(USERS)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 

@@ -136,6 +136,22 @@ def forget_catalogue_changes(connection: Connection) -> int:
     )
 
 
+def begin_anew(connection: Connection) -> None:
+    """Take a log that was restored from a dump into another cluster, whose transaction ids are lower, from its start.
+
+    The ids that the dump brought along would count as not yet begun; they become the first ordinary one.
+    """
+    driver = raw(connection)
+    for table in ("events", "catalogue_changes"):
+        driver.execute(f"UPDATE {table} SET txid = '3' WHERE txid >= pg_snapshot_xmax(pg_current_snapshot())")
+    driver.execute("UPDATE user_states SET snapshot = %s::text::pg_snapshot", (BEGINNING,))
+    driver.execute(
+        "UPDATE tail_partitions SET snapshot = %(a)s::text::pg_snapshot, catalogue = %(a)s::text::pg_snapshot",
+        {"a": BEGINNING},
+    )
+    enqueue_selected(connection, "SELECT user_id FROM user_states", (), Reason.REBUILD)
+
+
 def quarantine(connection: Connection, user_id: str, error: str) -> None:
     """Leave a user alone until a rebuild succeeds."""
     raw(connection).execute(

@@ -18,9 +18,10 @@ from services.core.columns import USER_ID
 from services.core.errors import PortraitError
 from services.core.logging import get_logger
 from services.db import pending, tail_log, user_states
-from services.db.leases import Lease, advance, hold
+from services.db.leases import Lease, LeaseLost, advance, hold
 from services.db.pending import Reason
 from services.db.session import transaction
+from services.db.tail_log import Snapshot
 from services.db.users import without_consent
 from services.profiles.catalogue_follower import CatalogueFollower
 from services.profiles.config import ProfileConfig
@@ -139,6 +140,8 @@ class Tail:
         """Whether there were new events, and whether users wait in the queue."""
         with transaction(self.engine) as connection:
             seen = tail_log.glance(connection, self.catalogue.snapshot, self.partitions)
+            if any(not _follows(seen.snapshot, lease.snapshot) for lease in self.leases):
+                self._begin_anew(connection)
             view = self.catalogue.view(connection, seen)
             delta = self._read(connection, seen.snapshot)
             if not delta.events.num_rows and len(delta.leases) == len(self.leases):
@@ -157,6 +160,14 @@ class Tail:
         self.report.caught_up()
         self.report.saw(seconds_since(received, self.clock()))
         return True, seen.pending or delta.overflowing is not None
+
+    def _begin_anew(self, connection: Connection) -> None:
+        """The database is a restored copy: transaction ids are lower than what the leases have seen."""
+        log.warning("log-restored", owner=self.owner)
+        hold(connection, self.owner, self.leases)
+        tail_log.begin_anew(connection)
+        connection.commit()
+        raise LeaseLost("The event log was restored from a dump: its users are rebuilt")
 
     def _read(self, connection: Connection, snapshot: str) -> _Delta:
         """What is new, up to a bound: of partitions that have come equally far together, of fewer where it is much.
@@ -273,3 +284,7 @@ class Tail:
             pending.enqueue(connection, gone, Reason.REBUILD)  # finds nothing and erases, under the state's lock
             pending.fulfil(connection, taken)
         return len(taken.user_ids)
+
+
+def _follows(snapshot: str, earlier: str) -> bool:
+    return Snapshot.parse(snapshot).no_older_than(Snapshot.parse(earlier))

@@ -109,7 +109,7 @@ def check_quarantine(settings: Settings, addresses: Addresses) -> Finding:
     return wrong(
         "quarantine",
         f"{row[0]} users are put aside because their events raise, {row[1]!r} for one: {row[2]}",
-        "the tail tries them again every ten minutes, and a recompute that succeeds takes them back; an error that stays "
+        "the tail tries them again every ten minutes, a recompute that succeeds takes them back; an error that stays "
         "is a defect: report it",
     )
 

@@ -189,9 +189,11 @@ class EmbeddedPostgres:
         if user is not None:
             os.chown(folder, user.pw_uid, user.pw_gid)
             os.chown(path, user.pw_uid, user.pw_gid)
-        if self._postmaster_lines() and self.running() is None:
-            # Left by a crash; PostgreSQL itself would refuse if the pid now belongs to some other program.
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        if self.running() is None:
+            # Left by a crash. PostgreSQL itself would refuse where the pid now belongs to some other program, or to
+            # the dead server itself that nobody has reaped yet.
+            for lock in (self.data / "postmaster.pid", folder / f"{SOCKET_NAME}.lock"):
+                lock.unlink(missing_ok=True)
 
     def _launch(self, user: pwd.struct_passwd | None) -> None:
         command = [str(binaries() / "postgres"), "-D", str(self.data)]

@@ -15,8 +15,10 @@ from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_
 from services.db.embeddings import users_holding_changed
 from services.db.engagement import newest_engagement, prune_engagement, served_positions, write_engagement
 from services.db.events import iter_event_chunks
+from services.db.pending import Reason, enqueue
 from services.db.session import transaction
 from services.profiles.co_engagement import co_engagement_pairs
+from services.profiles.config import ProfileConfig
 from services.profiles.engagement import compute_engagement
 from services.profiles.recompute import RecomputeReport, recompute_profiles
 from services.profiles.reference import POSITIONS
@@ -40,6 +42,9 @@ SERVED_WINDOW = timedelta(days=30)
 ENGAGEMENT_RETENTION = timedelta(days=90)
 EVENT_COLUMNS = ("user_id", "item_id", "type", "timestamp", "position", "rating", "sentiment")
 CO_ENGAGEMENT_COLUMNS = ("user_id", "item_id", "type", "timestamp")
+BESIDE_THE_TAIL = ProfileConfig(users_per_chunk=256, events_per_chunk=25_000)
+"""Small chunks: the states of a chunk are locked, and new events of its users wait for it."""
+
 OVERLAP = timedelta(seconds=5)
 """A vector's time is its transaction's start: one that committed later is found by looking back this far."""
 
@@ -127,11 +132,14 @@ class Handlers:
             since=since,
             as_of=datetime.now(UTC),
             progress=progress,
+            config=BESIDE_THE_TAIL,
             keep_states=True,
         )
-        if user_ids is None and since is None:
-            with transaction(context.engine) as connection:
+        with transaction(context.engine) as connection:
+            if user_ids is None and since is None:
                 set_checkpoint(connection, PROFILES_CHECKPOINT, mark)
+            elif user_ids:
+                enqueue(connection, user_ids, Reason.REBUILD)  # takes them out of quarantine, if they are
         return _profiles_result(report)
 
     def _changed_profiles(self, progress: Progress) -> dict[str, Any]:
@@ -149,6 +157,7 @@ class Handlers:
             user_ids=user_ids,
             as_of=datetime.now(UTC),
             progress=progress,
+            config=BESIDE_THE_TAIL,
             keep_states=True,
         )
         with transaction(context.engine) as connection:

@@ -18,8 +18,8 @@ CONFIG = PipelineConfig()
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> ItemSnapshot:
-    from benchmarks.synthetic_shop import NOW as BUILT
-    from benchmarks.synthetic_shop import synthetic_tables
+    from benchmarks._synthetic_shop import NOW as BUILT
+    from benchmarks._synthetic_shop import synthetic_tables
 
     folder: Path = tmp_path_factory.mktemp("snapshots")
     return ItemSnapshot.open(publish(folder, build_snapshot(synthetic_tables(300), folder, now=BUILT)))
@@ -62,8 +62,8 @@ def test_the_same_user_gets_the_same_hits(source: CandidateSource, user: UserVie
 
 
 def test_an_empty_shop_is_no_error(source: CandidateSource, tmp_path: Path):
-    from benchmarks.synthetic_shop import NOW as BUILT
-    from benchmarks.synthetic_shop import synthetic_tables
+    from benchmarks._synthetic_shop import NOW as BUILT
+    from benchmarks._synthetic_shop import synthetic_tables
 
     tables = synthetic_tables(2)
     empty = type(tables)(

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from gateway_process import GatewayProcess, apply_features, eventually, running_gateway
 
-from benchmarks.synthetic_shop import NOW, synthetic_portraits, synthetic_snapshot, synthetic_tables
+from benchmarks._synthetic_shop import NOW, synthetic_portraits, synthetic_snapshot, synthetic_tables
 from services.core.addresses import Addresses
 from services.core.paths import HomePaths
 from services.features.online.writer import OnlineWriter

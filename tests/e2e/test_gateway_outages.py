@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from gateway_process import GatewayProcess, apply_features, eventually, running_gateway
 
-from benchmarks.synthetic_shop import synthetic_portraits, synthetic_snapshot
+from benchmarks._synthetic_shop import synthetic_portraits, synthetic_snapshot
 from services.core.addresses import Addresses, write_addresses
 from services.core.paths import HomePaths
 from services.db.migrate import upgrade

@@ -40,18 +40,18 @@ def found(check, settings: Settings, addresses: Addresses) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("said", "level", "text"),
+    ("status", "level", "text"),
     [
         (None, Level.WRONG, "emptied"),
-        ({"status": "ready", "since": time.time()}, Level.OK, "every portrait"),
-        ({"status": "rebuilding", "since": time.time() - 120}, Level.WARNING, "written again, for 2."),
+        ("ready", Level.OK, "every portrait"),
+        ("rebuilding", Level.WARNING, "written again, for 2."),
     ],
 )
 def test_an_emptied_or_half_filled_online_store(
-    settings: Settings, database: Addresses, valkey: redis.Redis, said: dict | None, level: Level, text: str
+    settings: Settings, database: Addresses, valkey: redis.Redis, status: str | None, level: Level, text: str
 ):
-    if said is not None:
-        valkey.set(ONLINE, json.dumps(said))
+    if status is not None:
+        valkey.set(ONLINE, json.dumps({"status": status, "since": time.time() - 120}))
     finding = found(live_checks.check_online_store, settings, database)
     assert finding.level is level and text in finding.found
 

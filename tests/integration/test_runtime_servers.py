@@ -45,6 +45,17 @@ def test_committed_rows_survive_a_killed_postgres(own_home: HomePaths) -> None:
         assert connection.execute("SELECT n FROM kept").fetchall() == [(7,)]
 
 
+def test_locks_of_a_dead_postgres_whose_pid_still_exists_hold_nobody_up(own_home: HomePaths) -> None:
+    server = EmbeddedPostgres(own_home)
+    server.start()
+    server.stop()
+    for lock in (server.data / "postmaster.pid", server.socket / ".s.PGSQL.5432.lock"):
+        lock.write_text(f"{os.getpid()}\n{server.data}\n")
+        lock.chmod(0o600)
+    server.start()
+    assert server.healthy()
+
+
 def test_valkey_keeps_its_keys_and_its_port_over_a_restart(own_home: HomePaths) -> None:
     server = EmbeddedValkey(own_home)
     server.start()

@@ -283,6 +283,24 @@ def test_a_new_reference_rebuilds_whoever_is_touched(engine: Engine, tail: Tail)
     assert same_as_recomputed(engine, tail.maker.writer)
 
 
+def test_a_log_restored_into_a_younger_cluster_is_taken_from_its_start(engine: Engine, tail: Tail):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY), ("e2", "bea", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+    far = "SET snapshot = '4000000000:4000000000:'"
+    with transaction(engine) as connection:  # as a dump brings it: ids of a cluster that had come much further
+        connection.execute(text("UPDATE events SET txid = '3999999999'"))
+        connection.execute(text(f"UPDATE user_states {far}"))
+        connection.execute(text(f"UPDATE tail_partitions {far}, catalogue = '4000000000:4000000000:'"))
+    own(tail)
+    add(engine, ("e3", "ada", "nails-1", "purchase", NOW - MINUTE))
+    with pytest.raises(LeaseLost):
+        tail.step()
+    own(tail)
+    settle(tail)
+    assert tail.maker.writer.portraits["ada"].event_count == 2
+    assert same_as_recomputed(engine, tail.maker.writer)
+
+
 def test_a_request_that_is_repeated_while_it_is_fulfilled_stays(engine: Engine):
     with transaction(engine) as connection:
         enqueue(connection, ["ada", "bea"], Reason.REBUILD)

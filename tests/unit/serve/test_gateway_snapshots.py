@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from benchmarks.synthetic_shop import NOW, synthetic_tables
+from benchmarks._synthetic_shop import NOW, synthetic_tables
 from services.core.metrics import ServingMetrics
 from services.features.snapshot_build import build_snapshot, publish
 from services.serve.serving import SnapshotWatcher

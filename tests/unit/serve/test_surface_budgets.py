@@ -11,7 +11,7 @@ import pytest
 from gateway_parts import Store, client_of, state_of
 from pydantic import ValidationError
 
-from benchmarks.synthetic_shop import synthetic_portraits, synthetic_snapshot
+from benchmarks._synthetic_shop import synthetic_portraits, synthetic_snapshot
 from services.core.settings import Settings, SurfaceBudget
 from services.features.freshness import EXPIRED, FeatureStatus
 from services.features.online.live_status import TailReading

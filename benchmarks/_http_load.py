@@ -1,6 +1,6 @@
 """A load generator with little overhead: raw HTTP/1.1 over asyncio streams, one connection a client.
 
-`python -m benchmarks.http_load PORT CLIENTS SECONDS USERS` prints one JSON object: requests per second, and latency
+`python -m benchmarks._http_load PORT CLIENTS SECONDS USERS` prints one JSON object: requests per second, and latency
 percentiles in milliseconds measured at the client.
 """
 
