@@ -142,11 +142,11 @@ async def closed_loop(port: int, clients: int, seconds: float, users: int) -> Ta
 
     async def client(offset: int) -> None:
         idle: list[Connection] = []
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(tally, idle), "127.0.0.1", port
-        )
+        connection: Connection | None = None
         at = offset
-        while time.perf_counter() < until and connection.usable:
+        while time.perf_counter() < until:
+            if connection is None or not connection.usable:  # at first, and when the server closed it
+                connection = await _connect(port, tally, idle)
             refused = len(tally.shed)
             connection.send(requests[at % users])
             tally.lateness.append(0.0)
@@ -160,6 +160,12 @@ async def closed_loop(port: int, clients: int, seconds: float, users: int) -> Ta
 
     await asyncio.gather(*(client(number) for number in range(clients)))
     return tally
+
+
+async def _connect(port: int, tally: Tally, idle: list[Connection]) -> Connection:
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: Connection(tally, idle), "127.0.0.1", port)
+    return connection
 
 
 def summary(tally: Tally, seconds: float) -> dict[str, object]:

@@ -22,9 +22,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from benchmarks._synthetic_shop import synthetic_snapshot
 from benchmarks.import_events import event_line
 from benchmarks.recommendations_http import _gateway, _home, _servers
-from benchmarks._synthetic_shop import synthetic_snapshot
 from services.core.columns import EVENT_COLUMNS
 from services.core.paths import HomePaths
 from services.db.copy import as_frame, copy_csv, copy_lines_in, copy_out

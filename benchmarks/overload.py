@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 import psutil
 
-from benchmarks.recommendations_http import ITEMS, USERS, _gateway, _home, _servers
 from benchmarks._synthetic_shop import synthetic_portraits, synthetic_snapshot
+from benchmarks.recommendations_http import ITEMS, USERS, _gateway, _home, _servers
 from services.core.paths import HomePaths
 from services.features.online.writer import OnlineWriter
 

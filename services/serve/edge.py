@@ -16,10 +16,11 @@ from services.serve.shed import OVERLOADED, RATE, ShedAnswer, too_many
 
 ARRIVED, CLIENT, SHED = b"x-portrait-arrived", b"x-portrait-client", b"x-portrait-shed"
 """Set by the HAProxy in front (services/serve/haproxy.py): when the request came, in microseconds, from where, and how
-many reads HAProxy has refused."""
+many reads it has refused, `pid:count`: after a reload two HAProxy processes answer side by side for a while."""
 ROOM = b"x-portrait-room"
 """What it is answered: how many reads may be under way."""
 IN_FRONT = "room"
+MOST_DIGITS, PROCESSES_KEPT = 30, 4
 CREDIBLE_WAIT_S = 30.0
 """A longer wait, or a negative one, is a clock that was set meanwhile."""
 
@@ -37,7 +38,7 @@ class Edge:
     ) -> None:
         self._app, self._metrics, self._limit = app, metrics, limit
         self._keys = Keys(keys)
-        self._shed_in_front = 0
+        self._shed_in_front: dict[int, int] = {}
         self._gate = gate = Gate() if gate is None else gate
         metrics.inflight.labels(Budget.READS.value).set_function(lambda: gate.reads)
         metrics.inflight.labels(Budget.WRITES.value).set_function(lambda: gate.writes)
@@ -131,13 +132,17 @@ class Edge:
         finally:
             self._gate.leave(Budget.WRITES, size)
 
-    def _count_shed_in_front(self, total: bytes) -> None:
-        """Add what HAProxy has refused since the last request that came through (it starts anew when it restarts)."""
-        if total.isdigit() and len(total) < 20:
-            count = int(total)
-            since = count - self._shed_in_front
-            self._metrics.shed.labels(IN_FRONT).inc(since if since >= 0 else count)
-            self._shed_in_front = count
+    def _count_shed_in_front(self, said: bytes) -> None:
+        """Add what an HAProxy has refused since the last request that it let through."""
+        pid, _, total = said.partition(b":")
+        if not (pid.isdigit() and total.isdigit() and len(said) < MOST_DIGITS):
+            return
+        counts, process, count = self._shed_in_front, int(pid), int(total)
+        since = count - counts.pop(process, 0)
+        self._metrics.shed.labels(IN_FRONT).inc(since if since >= 0 else count)
+        counts[process] = count
+        if len(counts) > PROCESSES_KEPT:
+            counts.pop(next(iter(counts)))
 
     async def _shed(self, reason: str, answer: ShedAnswer, send: Send) -> None:
         self._metrics.shed.labels(reason).inc()

@@ -58,7 +58,7 @@ FRONTEND = """\
     acl portrait_full sc_conn_cur(0),sub(txn.room) gt 0
     http-request sc-inc-gpc0(0) if !portrait_always portrait_full
     http-request return {shed} if !portrait_always portrait_full
-    http-request set-header x-portrait-shed %[sc_get_gpc0(0)] if portrait_hot
+    http-request set-header x-portrait-shed %pid:%[sc_get_gpc0(0)] if portrait_hot
     http-response sc-set-gpt0(0) res.hdr(x-portrait-room) if {{ res.hdr(x-portrait-room) -m found }}
     http-response del-header x-portrait-room
 """

@@ -56,10 +56,12 @@ def shed_in_all(gateway: GatewayProcess) -> float:
 def test_of_far_too_many_callers_some_are_told_to_come_back_and_the_rest_is_answered(gateway: GatewayProcess):
     health: list[int] = []
     stop = threading.Event()
+    asyncio.run(closed_loop(gateway.port, CALLERS, 1.0, USERS))
+    counted = shed_in_all(gateway)
 
     def probe() -> None:
         with httpx.Client(base_url=gateway.url, timeout=30) as client:
-            while not stop.wait(0.3):
+            while not health or not stop.wait(0.3):
                 health.append(client.get("/readyz").status_code)
 
     with ThreadPoolExecutor(1) as threads:
@@ -70,10 +72,10 @@ def test_of_far_too_many_callers_some_are_told_to_come_back_and_the_rest_is_answ
     assert found.admitted and found.shed and found.other == {}
     assert found.without_retry_after == 0
     assert health and set(health) == {200}
-    _nothing_is_left_over(gateway, len(found.shed))
+    _nothing_is_left_over(gateway, counted + len(found.shed))
 
 
-def _nothing_is_left_over(gateway: GatewayProcess, refused: int) -> None:
+def _nothing_is_left_over(gateway: GatewayProcess, refused: float) -> None:
     after: Tally = asyncio.run(closed_loop(gateway.port, 1, 1.0, USERS))
     assert after.admitted and not after.shed
     assert shed_in_all(gateway) >= refused
@@ -131,9 +133,8 @@ def test_the_end_is_announced_and_what_was_begun_is_answered(home: Path, databas
                         answer = client.post("/v1/recommendations", json=ASK)
                     except httpx.ConnectError:
                         return  # the end
-                    except httpx.TransportError as error:
-                        seen.append(-1 if not isinstance(error, httpx.RemoteProtocolError) else -2)
-                        return
+                    except (httpx.RemoteProtocolError, httpx.ReadError):
+                        return  # a kept connection that was closed between two requests
                     seen.append(answer.status_code)
                     running.set()
 
@@ -145,5 +146,5 @@ def test_the_end_is_announced_and_what_was_begun_is_answered(home: Path, databas
             assert ending.client.post("/v1/recommendations", json=ASK).status_code == 200  # not ready, and answering
             ending.process.wait(timeout=60)
             asking.result(timeout=30)
-    assert set(seen) <= {200, 503, -2}, set(seen)  # -2: a kept connection closed between two requests
+    assert set(seen) <= {200, 503}
     assert seen.count(200) > 1

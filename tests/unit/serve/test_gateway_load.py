@@ -94,9 +94,19 @@ def test_the_proxy_in_front_learns_how_many_reads_there_is_room_for():
 def test_what_the_proxy_in_front_refused_is_counted_here():
     metrics = ServingMetrics()
     client = client_of(edge_over(Gate(), metrics))
-    for total in ("3", "5", "5", "2"):  # 2: the proxy began anew
-        asyncio.run(client.request(**ASK, headers={"x-portrait-shed": total}))
-    assert 'portrait_shed_requests_total{reason="room"} 7.0' in metrics.text().decode()
+    for said in (
+        "70:3",
+        "70:5",
+        "81:1",
+        "70:6",
+        "81:2",
+        "70:1",
+        "x",
+        "7:",
+        "9" * 40,
+    ):  # at the last 70 is a new process
+        asyncio.run(client.request(**ASK, headers={"x-portrait-shed": said}))
+    assert 'portrait_shed_requests_total{reason="room"} 9.0' in metrics.text().decode()
 
 
 @pytest.mark.parametrize(
