@@ -23,11 +23,14 @@ class ItemReason(StrEnum):
 
 def enqueue_items(connection: Connection, item_ids: Iterable[str], reason: ItemReason) -> int:
     """Ask for items, but those that wait for the same already. Returns how many were added."""
+    wanted = list(item_ids)
+    if not wanted:
+        return 0
     statement = """
         INSERT INTO pending_items (item_id, reason) SELECT DISTINCT item_id, %(reason)s FROM unnest(%(ids)s::text[])
         AS i (item_id) WHERE NOT EXISTS (
             SELECT FROM pending_items p WHERE p.item_id = i.item_id AND p.reason = %(reason)s)"""
-    return raw(connection).execute(statement, {"ids": list(item_ids), "reason": str(reason)}).rowcount
+    return raw(connection).execute(statement, {"ids": wanted, "reason": str(reason)}).rowcount
 
 
 def enqueue_items_since(connection: Connection, since: datetime) -> int:

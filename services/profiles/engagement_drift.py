@@ -13,8 +13,7 @@ from services.db.item_states import forget_basis, load_item_states, read_progres
 from services.db.pending_items import ItemReason, waiting_items
 from services.db.session import transaction
 from services.profiles.engagement import EngagementSums
-from services.profiles.engagement_sums import NEWEST, STATE_COLUMNS, EngagementConfig
-from services.profiles.engagement_tail import basis_of
+from services.profiles.engagement_sums import NEWEST, STATE_COLUMNS, EngagementConfig, basis_of
 from services.profiles.reference_store import load_reference
 
 log = get_logger("profiles")

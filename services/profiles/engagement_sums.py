@@ -6,6 +6,8 @@ error (up to 2^29 a sum), so that an update equals a recompute to the last bit a
 Popularity's decayed sum alone is real-valued; nothing is ever taken out of it.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,6 +85,16 @@ def positive_types(reference: ReferenceStatistics) -> list[str]:
     return sorted(kind for kind, weight in reference.importance.items() if round(weight / UNIT) > 0)
 
 
+def basis_of(reference: ReferenceStatistics, config: EngagementConfig) -> str:
+    """Names the weights that sums are made with: other weights, other sums."""
+    weights = {
+        "importance": dict(sorted(reference.importance.items())),
+        "examination": list(reference.examination),
+        "half_life_days": config.half_life_days,
+    }
+    return hashlib.blake2b(json.dumps(weights).encode(), digest_size=12).hexdigest()
+
+
 def entering_sums(
     events: pa.Table | pa.RecordBatch,
     as_of: datetime,
@@ -138,6 +150,14 @@ def merge_sums(parts: Iterable[pl.DataFrame], config: EngagementConfig) -> pl.Da
     whole = pl.concat(parts).lazy()
     added = [pl.col(name).sum() for name in (*SUMS, USERS)]
     return _as_of_newest(whole, added, pl.lit(1.0), config).sort(columns.ITEM_ID)
+
+
+def with_users(sums: pl.DataFrame, users: pl.DataFrame | None) -> pl.DataFrame:
+    """The sums with how many `users` (`item_id`, `users`) are new on each item."""
+    if users is None or users.is_empty():
+        return sums
+    joined = sums.join(users.rename({"users": "counted"}), columns.ITEM_ID, how="left", maintain_order="left")
+    return joined.with_columns(pl.col("counted").fill_null(0.0).alias(USERS)).drop("counted")
 
 
 def empty_sums() -> pl.DataFrame:

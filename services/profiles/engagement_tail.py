@@ -7,12 +7,9 @@ writes those that changed, in one batch online and as history, and says how far 
 of it holds. Any number of processes may tick: one does at a time, the others are told that it is `busy`.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -48,15 +45,16 @@ from services.db.tail_log import BEGINNING
 from services.profiles.engagement import EngagementSums
 from services.profiles.engagement_features import aligned, feature_table
 from services.profiles.engagement_publish import changed_items
+from services.profiles.engagement_report import FeatureWriter, TickReport
 from services.profiles.engagement_state import ItemStates, Rows
 from services.profiles.engagement_sums import (
     ENGAGEMENT_WINDOWS,
     NEWEST,
-    USERS,
     EngagementConfig,
+    basis_of,
     positive_types,
+    with_users,
 )
-from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_store import load_reference
 
 log = get_logger("tail")
@@ -72,28 +70,6 @@ OWNED_S = 15.0
 """For how long after its last tick an owner is left alone: longer than `IDLE`, or idleness would cost it its place."""
 
 RESOLUTION = timedelta(microseconds=1)
-
-
-class FeatureWriter(Protocol):
-    """`services.features.online.OnlineWriter`."""
-
-    def write_view(self, view_name: str, table: pa.Table) -> int: ...
-
-
-@dataclass(frozen=True)
-class TickReport:
-    """What a tick did. `busy`: nothing, another process was at it. `online`: False when the online store failed, whose
-    rows then wait in the queue."""
-
-    busy: bool = False
-    as_of: datetime | None = None
-    entered: int = 0
-    left: int = 0
-    rebuilt: int = 0
-    published: int = 0
-    online: bool = True
-    items: int = 0
-    seconds: float = 0.0
 
 
 class _Busy(Exception):
@@ -114,7 +90,8 @@ class EngagementTail:
     """The updates of one process. A tick may take long after an import or new weights: give it a thread of its own.
 
     `writer` None: features go to their table alone, and come online with the next materialisation. `owner` None: a
-    guest, who ticks now and then and leaves the place to its owner.
+    guest, who ticks now and then and leaves the place to its owner. `online_rows`: so many changed items a tick go
+    online at once (all: None), the rest in later ticks.
     """
 
     def __init__(
@@ -123,10 +100,11 @@ class EngagementTail:
         writer: FeatureWriter | None,
         config: EngagementConfig | None = None,
         owner: str | None = None,
+        online_rows: int | None = None,
     ) -> None:
         self._engine = engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer, self._config = writer, config or EngagementConfig()
-        self._owner = owner
+        self._owner, self._online_rows = owner, online_rows
         self._cache: _Cache | None = None
         self._running: psycopg.Connection | None = None
 
@@ -241,7 +219,7 @@ class _Tick:
         if not sums.rows:
             return sums.merge(), 0, 0
         users = new_users(self._connection, step, positive_types(self._reference), entered) if entered else None
-        return _with_users(sums.merge(), users), entered, left
+        return with_users(sums.merge(), users), entered, left
 
     def _apply(self, states: ItemStates, sums: pl.DataFrame, wanted: list[str]) -> Rows:
         """Update the states, in memory and as stored; returns the rows of the items that changed."""
@@ -265,7 +243,7 @@ class _Tick:
             if batch.num_rows:
                 sums.add(batch, users=False)
         users = users_of_items(self._connection, item_ids, self._as_of, positive_types(self._reference))
-        return _with_users(sums.merge(), users)
+        return with_users(sums.merge(), users)
 
     def _refresh_served(self, cache: _Cache) -> bool:
         mark = served_mark(self._connection)
@@ -287,13 +265,18 @@ class _Tick:
         states.published[:, rows], states.known[rows] = features[:, rows], True
         wished = pl.Series(columns.ITEM_ID, again, pl.String)
         asked = states.rows_of(wished.filter(wished.is_in(states.item_ids.implode())))
-        return len(rows), self._write_online(states, np.union1d(rows, asked))
+        if self._tail._writer is None:
+            return len(rows), True
+        some = len(rows) if self._tail._online_rows is None else self._tail._online_rows
+        later = np.setdiff1d(rows[some:], asked)
+        enqueue_items(self._connection, states.item_ids.gather(later).to_list(), ItemReason.PUBLISH)
+        return len(rows), self._write_online(self._tail._writer, states, np.union1d(rows[:some], asked))
 
-    def _write_online(self, states: ItemStates, rows: Rows) -> bool:
-        if self._tail._writer is None or not len(rows):
+    def _write_online(self, writer: FeatureWriter, states: ItemStates, rows: Rows) -> bool:
+        if not len(rows):
             return True
         try:
-            self._tail._writer.write_view(names.ITEM_ENGAGEMENT, self._table(states, states.published, rows))
+            writer.write_view(names.ITEM_ENGAGEMENT, self._table(states, states.published, rows))
         except DependencyDown:
             enqueue_items(self._connection, states.item_ids.gather(rows).to_list(), ItemReason.PUBLISH)
             return False
@@ -302,20 +285,3 @@ class _Tick:
     def _table(self, states: ItemStates, features: NDArray[np.float32], rows: Rows) -> pa.Table:
         times = pa.array([self._as_of] * len(rows), pa.timestamp("us", "UTC"))
         return feature_table(states.item_ids.gather(rows), features[:, rows], times)
-
-
-def basis_of(reference: ReferenceStatistics, config: EngagementConfig) -> str:
-    """Names the weights that sums are made with: other weights, other sums."""
-    weights = {
-        "importance": dict(sorted(reference.importance.items())),
-        "examination": list(reference.examination),
-        "half_life_days": config.half_life_days,
-    }
-    return hashlib.blake2b(json.dumps(weights).encode(), digest_size=12).hexdigest()
-
-
-def _with_users(sums: pl.DataFrame, users: pl.DataFrame | None) -> pl.DataFrame:
-    if users is None or users.is_empty():
-        return sums
-    joined = sums.join(users.rename({"users": "counted"}), columns.ITEM_ID, how="left", maintain_order="left")
-    return joined.with_columns(pl.col("counted").fill_null(0.0).alias(USERS)).drop("counted")

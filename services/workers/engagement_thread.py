@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.core.clock import Clock, utc_now
 from services.core.errors import PortraitError
 from services.core.logging import get_logger
-from services.profiles.engagement_tail import EngagementTail, TickReport
+from services.profiles.engagement_report import TickReport
+from services.profiles.engagement_tail import EngagementTail
 
 log = get_logger("tail")
 

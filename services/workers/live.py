@@ -31,6 +31,9 @@ from services.workers.engagement_thread import EngagementPace, EngagementThread
 
 log = get_logger("tail")
 
+ONLINE_ROWS = 2_000
+"""Items a tick: about half a second of the interpreter, which portraits share."""
+
 
 @dataclass(frozen=True)
 class LiveConfig:
@@ -60,9 +63,10 @@ class LiveTail:
         store = open_store(addresses)
         self.tail = Tail(self.engine, OnlineWriter(addresses, store), self.owner)
         self._items_engine = make_engine(addresses.sqlalchemy_url, pool_size=1)
-        self.items = EngagementThread(
-            EngagementTail(self._items_engine, OnlineWriter(addresses, store), owner=self.owner), self.config.items
+        engagement = EngagementTail(
+            self._items_engine, OnlineWriter(addresses, store), owner=self.owner, online_rows=ONLINE_ROWS
         )
+        self.items = EngagementThread(engagement, self.config.items)
         self._listener: psycopg.Connection | None = None
         self._next_pulse = 0.0
         self._next_retry = 0.0

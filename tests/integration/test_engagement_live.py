@@ -194,6 +194,20 @@ def test_what_the_online_store_did_not_take_waits_for_it(
     assert online("lamp") == [1.0]
 
 
+def test_what_is_too_much_for_a_tick_goes_online_in_the_next(
+    engine: Engine, writer: OnlineWriter, online: Callable[..., list]
+) -> None:
+    tail = EngagementTail(engine, writer, online_rows=2)
+    items = [f"item-{n}" for n in range(5)]
+    buy(engine, *((f"e{n}", "u", item) for n, item in enumerate(items)))
+    assert tail.tick(datetime.now(UTC)).published == 5
+    assert online(*items) == [1.0, 1.0, None, None, None]
+    buy(engine, ("e9", "v", "item-0"))
+    while waiting(engine):
+        tail.tick(datetime.now(UTC))
+    assert online(*items) == [2.0, 1.0, 1.0, 1.0, 1.0]
+
+
 def test_an_emptied_store_gets_all_items_by_the_job_that_is_asked_for_then(
     engine: Engine, database: Addresses, writer: OnlineWriter, online: Callable[..., list]
 ) -> None:
@@ -263,6 +277,11 @@ def test_a_worker_that_is_killed_counts_nothing_twice(
     assert found.comparable and (found.items, found.drifted, found.largest) == (9, 0, pytest.approx(0.0, abs=1e-9))
     items = sorted(stored(engine))
     assert online(*items) == [stored(engine)[item] for item in items]
+
+
+def waiting(engine: Engine) -> int:
+    with transaction(engine) as connection:
+        return sum(count_pending_items(connection).values())
 
 
 def owned(engine: Engine) -> bool:

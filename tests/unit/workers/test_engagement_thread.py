@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from services.core.errors import DependencyDown
-from services.profiles.engagement_tail import TickReport
+from services.profiles.engagement_report import TickReport
 from services.workers.engagement_thread import EngagementPace, EngagementThread
 
 QUICK = EngagementPace(rest=0.0, rest_per_tick=0.0, longest_backoff=0.0)
