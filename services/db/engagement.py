@@ -1,6 +1,6 @@
-"""Reading what item engagement is computed from, and writing its feature rows."""
+"""Item engagement's feature rows, and the lists that Portrait served."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pyarrow as pa
 from psycopg import sql
@@ -10,25 +10,6 @@ from feature_repo import names
 from services.core.types import EventType
 from services.db.copy import copy_out, drop_stage, stage
 from services.db.session import raw
-
-UNKNOWN_WITHOUT_EVENTS = frozenset({"click_rate", "purchase_rate", "rating_mean", "sentiment_mean"})
-"""Features that are null, not 0, for an item without events."""
-
-SEARCH_STEPS = (timedelta(days=35), timedelta(days=400))
-
-
-def newest_engagement(connection: Connection, until: datetime) -> datetime | None:
-    """Event time of the newest event on an item at or before `until`; None without one.
-
-    Looks at the latest months first, so that a busy shop's whole log is not scanned.
-    """
-    query = text("SELECT max(timestamp) FROM events WHERE timestamp <= :until AND timestamp > :since AND item_id <> ''")
-    for step in SEARCH_STEPS:
-        found = connection.execute(query, {"until": until, "since": until - step}).scalar()
-        if found is not None:
-            return found
-    everything = text("SELECT max(timestamp) FROM events WHERE timestamp <= :until AND item_id IS NOT NULL")
-    return connection.execute(everything, {"until": until}).scalar()
 
 
 def served_positions(connection: Connection, since: datetime, until: datetime, positions: int) -> pa.Table:
@@ -46,43 +27,39 @@ def served_positions(connection: Connection, since: datetime, until: datetime, p
     return copy_out(connection, query, parameters)
 
 
-def write_engagement(connection: Connection, rows: pa.Table, as_of: datetime) -> int:
-    """Write the engagement rows as of a time; returns how many rows were written.
+def latest_engagement(connection: Connection) -> pa.Table:
+    """The newest feature row of every item that has a state (of all items where none has): `item_id`, the features."""
+    features = ", ".join(names.ENGAGEMENT_FEATURES)
+    newest = f"SELECT {features} FROM {names.ENGAGEMENT_TABLE} e WHERE e.item_id = s.item_id"
+    by_item = f"""
+        SELECT s.item_id, latest.* FROM item_states s
+        CROSS JOIN LATERAL ({newest} ORDER BY e.event_timestamp DESC LIMIT 1) AS latest"""
+    if raw(connection).execute("SELECT EXISTS (SELECT FROM item_states)").fetchone() == (True,):
+        return copy_out(connection, by_item)
+    every = f"SELECT DISTINCT ON (item_id) item_id, {features} FROM {names.ENGAGEMENT_TABLE}"
+    return copy_out(connection, f"{every} ORDER BY item_id, event_timestamp DESC")
 
-    An item whose values are those of its latest row gets no new one. Items with an earlier row that are not in `rows`
-    have lost their events: they get a row that says so.
+
+def record_engagement(connection: Connection, rows: pa.Table, as_of: datetime) -> int:
+    """Write feature rows (`item_id`, `event_timestamp` = `as_of`, the features) to the history. Returns how many.
+
+    An item keeps one row a minute, the last one, so that the history grows with the minutes in which something
+    happened, not with the events. The newest row of an item is therefore always what was published last.
     """
-    features = sql.SQL(", ").join(map(sql.Identifier, names.ENGAGEMENT_FEATURES))
+    if not rows.num_rows:
+        return 0
+    listed = sql.SQL(", ").join(map(sql.Identifier, rows.column_names))
     stage_name = stage(connection, names.ENGAGEMENT_TABLE, rows)
-    statement = sql.SQL(
-        """
-        WITH latest AS (
-            SELECT DISTINCT ON (item_id) item_id, {features} FROM {table} WHERE event_timestamp <= %(as_of)s
-            ORDER BY item_id, event_timestamp DESC
-        ), fresh AS (
-            SELECT item_id, {features} FROM {stage}
-            UNION ALL
-            SELECT item_id, {empty} FROM latest WHERE item_id NOT IN (SELECT item_id FROM {stage})
-        )
-        INSERT INTO {table} (item_id, event_timestamp, {features})
-        SELECT f.item_id, %(as_of)s, {of_fresh} FROM fresh f LEFT JOIN latest l USING (item_id)
-        WHERE l.item_id IS NULL OR ({of_latest}) IS DISTINCT FROM ({of_fresh})
-        ON CONFLICT (item_id, event_timestamp) DO UPDATE SET {update}, created = now()
-        """
-    ).format(
-        table=sql.Identifier(names.ENGAGEMENT_TABLE),
-        stage=sql.Identifier(stage_name),
-        features=features,
-        empty=sql.SQL(", ").join(_empty_value(name) for name in names.ENGAGEMENT_FEATURES),
-        of_fresh=_of("f"),
-        of_latest=_of("l"),
-        update=sql.SQL(", ").join(
-            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names.ENGAGEMENT_FEATURES
-        ),
-    )
-    written = raw(connection).execute(statement, {"as_of": as_of}).rowcount
+    table, staged = sql.Identifier(names.ENGAGEMENT_TABLE), sql.Identifier(stage_name)
+    same_minute = sql.SQL(
+        "DELETE FROM {table} e USING {staged} s WHERE e.item_id = s.item_id "
+        "AND e.event_timestamp >= date_trunc('minute', %s::timestamptz)"
+    ).format(table=table, staged=staged)
+    raw(connection).execute(same_minute, (as_of,))
+    insert = sql.SQL("INSERT INTO {table} ({listed}) SELECT {listed} FROM {staged}")
+    raw(connection).execute(insert.format(table=table, staged=staged, listed=listed))
     drop_stage(connection)
-    return written
+    return rows.num_rows
 
 
 def prune_engagement(connection: Connection, before: datetime) -> int:
@@ -95,13 +72,3 @@ def prune_engagement(connection: Connection, before: datetime) -> int:
         ),
         {"before": before},
     ).rowcount
-
-
-def _of(alias: str) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(alias, name) for name in names.ENGAGEMENT_FEATURES)
-
-
-def _empty_value(name: str) -> sql.SQL:
-    if name in UNKNOWN_WITHOUT_EVENTS:
-        return sql.SQL("NULL::real")
-    return sql.SQL("1::real" if name == "trend" else "0::real")

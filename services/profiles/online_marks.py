@@ -18,6 +18,7 @@ from services.core.types import JobKind
 from services.db.jobs import request_job
 from services.db.leases import PARTITIONS
 from services.db.pending import Reason, enqueue_updated_since
+from services.db.pending_items import enqueue_items_since
 from services.db.session import transaction
 from services.db.store_marks import StoredMark, database_time, read_marks, unpublished, write_marks
 
@@ -87,6 +88,9 @@ class MarkKeeper:
             elif known.mark is None or found < known.mark or state.run_id != known.run_id:
                 since.setdefault(found - MARGIN, []).append(partition)
         lost = sum(enqueue_updated_since(connection, start, some, Reason.PUBLISH) for start, some in since.items())
+        moments = [start for start in since if start is not None]
+        if moments:  # of an emptied store the job below writes all items
+            enqueue_items_since(connection, min(moments))
         emptied = [partition for partition in since.get(None, []) if stored[partition].mark is not None]
         if emptied:
             log.warning("online-store-emptied", partitions=len(emptied), users=lost)

@@ -14,6 +14,8 @@ GAUGES = {
     "partitions": "Partitions of users that this tail owns, of 16",
     "pending_rebuild": "Users whose portraits are to be made again",
     "pending_publish": "Users whose portraits are to be written online again",
+    "items_lag_seconds": "How long ago item engagement was brought up to date; 0 on tails that do not keep it",
+    "items_tick_seconds": "How long its last update took",
 }
 COUNTERS = {
     "ticks": "Ticks",
@@ -24,6 +26,10 @@ COUNTERS = {
     "publish_failures": "Times that the online store did not take portraits",
     "quarantined": "Users put aside because their events raise",
     "failures": "Ticks that failed",
+    "items_ticks": "Updates of item engagement",
+    "items_events": "Events counted in item engagement",
+    "items_published": "Items whose engagement was written",
+    "items_failures": "Updates of item engagement that failed",
 }
 
 

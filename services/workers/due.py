@@ -46,7 +46,7 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
     if kind is JobKind.MATERIALIZE:
         computed = get_checkpoint(connection, PROFILES_CHECKPOINT)
         return computed is not None and computed != get_checkpoint(connection, MATERIALIZE_CHECKPOINT)
-    if kind is JobKind.FEATURES:
+    if kind is JobKind.FEATURES and parameters.get("mode") != "check":
         return _events_since(connection, FEATURES_CHECKPOINT)
     if kind is JobKind.SNAPSHOT:
         return current_snapshot(context.paths.snapshots) is None or catalogue_mark(connection) != get_checkpoint(
@@ -80,12 +80,14 @@ def _events_since(connection: Connection, name: str) -> bool:
 
 def catalogue_mark(connection: Connection) -> dict[str, Any]:
     """What a snapshot is built from, in one small value: it changes when items, vectors, engagement, the registered
-    views or the sources of the views tagged for the snapshot change."""
+    views or the sources of the views tagged for the snapshot change. Engagement moves with every click: it counts each
+    five minutes."""
     row = connection.execute(
         text(
             "SELECT (SELECT count(*) FROM items), (SELECT max(updated_at) FROM items)::text, "
             "(SELECT max(event_timestamp) FROM item_vectors)::text, "
-            "(SELECT max(event_timestamp) FROM item_engagement)::text"
+            "(SELECT max(event_timestamp) FROM item_engagement "
+            "WHERE event_timestamp <= date_bin('5 minutes', now(), 'epoch'))::text"
         )
     ).one()
     sources = get_checkpoint(connection, SNAPSHOT_SOURCES_CHECKPOINT) or {}

@@ -1,6 +1,6 @@
 """What each kind of job does: one function a kind, each calling the services that do the work."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,18 +8,23 @@ import pyarrow as pa
 from sqlalchemy import Engine, text
 
 from services.core.addresses import Addresses
-from services.core.errors import InvalidInput
+from services.core.errors import InvalidInput, NotReady
 from services.core.paths import HomePaths
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
 from services.db.embeddings import users_holding_changed
-from services.db.engagement import newest_engagement, prune_engagement, served_positions, write_engagement
+from services.db.engagement import prune_engagement, served_positions
 from services.db.events import iter_event_chunks
+from services.db.item_states import replace_served_exposure
 from services.db.pending import Reason, enqueue
+from services.db.pending_items import enqueue_items_since
 from services.db.session import transaction
+from services.db.store_marks import database_time
 from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.config import ProfileConfig
-from services.profiles.engagement import compute_engagement
+from services.profiles.engagement_drift import engagement_drift
+from services.profiles.engagement_features import served_exposure
+from services.profiles.engagement_tail import ITEMS_A_TICK, EngagementTail
 from services.profiles.recompute import RecomputeReport, recompute_profiles
 from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
@@ -40,10 +45,15 @@ if TYPE_CHECKING:
 
 SERVED_WINDOW = timedelta(days=30)
 ENGAGEMENT_RETENTION = timedelta(days=90)
-EVENT_COLUMNS = ("user_id", "item_id", "type", "timestamp", "position", "rating", "sentiment")
+TICK_WAIT_S = 600.0
+"""How long to wait for another worker that sums the items anew."""
+
 CO_ENGAGEMENT_COLUMNS = ("user_id", "item_id", "type", "timestamp")
 BESIDE_THE_TAIL = ProfileConfig(users_per_chunk=256, events_per_chunk=25_000)
 """Small chunks: the states of a chunk are locked, and new events of its users wait for it."""
+
+BESIDE = timedelta(seconds=10)
+"""Feast compares times and then writes: items that changed while all were written are written again afterwards."""
 
 OVERLAP = timedelta(seconds=5)
 """A vector's time is its transaction's start: one that committed later is found by looking back this far."""
@@ -95,7 +105,12 @@ class Handlers:
         return report.as_dict()
 
     def features(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Review sentiments, the shop's reference statistics, and the items' engagement."""
+        """Review sentiments, the shop's reference statistics, what Portrait showed, and the items' engagement.
+
+        `mode` = check: compare the engagement, which the tail keeps up to date, with a full recompute.
+        """
+        if parameters.get("mode") == "check":
+            return asdict(engagement_drift(self._context.engine))
         from services.workers.reviews import score_reviews  # noqa: PLC0415 - torch, on the queue that needs it
 
         engine = self._context.engine
@@ -107,14 +122,27 @@ class Handlers:
             reference = refit_reference(connection, as_of)
         progress(0.6)
         with transaction(engine) as connection:
-            newest = newest_engagement(connection, as_of)
             served = served_positions(connection, as_of - SERVED_WINDOW, as_of, POSITIONS)
-            chunks = iter_event_chunks(connection, until=as_of, columns=EVENT_COLUMNS)
-            rows = compute_engagement(chunks, as_of, reference, newest=newest, served=served)
-            written = write_engagement(connection, rows, as_of)
+            replace_served_exposure(connection, served_exposure(served, reference))
             prune_engagement(connection, as_of - ENGAGEMENT_RETENTION)
+        engagement = self._update_engagement()
+        with transaction(engine) as connection:
             set_checkpoint(connection, FEATURES_CHECKPOINT, {"txid": horizon})
-        return {"reviews": reviews, "reference_version": reference.version, "items": rows.num_rows, "rows": written}
+        return {"reviews": reviews, "reference_version": reference.version, **engagement}
+
+    def _update_engagement(self) -> dict[str, Any]:
+        """Tick until no item waits: those whose reviews were scored are summed anew, some thousands a tick."""
+        tail = EngagementTail(self._context.engine, self._context.stores.writer)
+        rows = events = 0
+        while True:
+            tick = tail.tick(datetime.now(UTC), wait_s=TICK_WAIT_S)
+            if tick.busy:
+                raise NotReady(
+                    "The items' engagement is being summed by another worker: run the features job again later"
+                )
+            rows, events = rows + tick.published, events + tick.entered
+            if tick.rebuilt < ITEMS_A_TICK:
+                return {"items": tick.items, "rows": rows, "events": events}
 
     def profiles(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Portraits of the users named by `user_ids`, touched `since` a time, changed (`mode`), or of all."""
@@ -191,9 +219,11 @@ class Handlers:
         context = self._context
         with transaction(context.engine) as connection:
             mark = get_checkpoint(connection, PROFILES_CHECKPOINT)
+            began = database_time(connection)
         result = context.stores.materialize(progress, everything=parameters.get("mode") != "new")
-        if mark is not None:
-            with transaction(context.engine) as connection:
+        with transaction(context.engine) as connection:
+            enqueue_items_since(connection, began - BESIDE)
+            if mark is not None:
                 set_checkpoint(connection, MATERIALIZE_CHECKPOINT, mark)
         return {**result, "steps": result.pop("seconds")}
 

@@ -87,7 +87,11 @@ def test_bought_and_hidden_items_stay_out(shop):
 
 
 def test_the_portrait_reads_as_it_happened(shop):
-    profile = shop.client.get("/v1/users/kettle-lover/profile").json()
+    def read():
+        found = shop.client.get("/v1/users/kettle-lover/profile").json()
+        return found if found["behaviour"]["sentiment_mean"] is not None else None  # reviews are scored each minute
+
+    profile = shop.eventually(read, "a portrait with the review's sentiment")
     behaviour = profile["behaviour"]
     assert (behaviour["purchases_1d"], behaviour["clicks_1d"], behaviour["reviews_1d"]) == (1, 1, 1)
     assert behaviour["sentiment_mean"] > 0.3

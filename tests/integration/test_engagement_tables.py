@@ -3,22 +3,25 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from feature_repo import names
 from services.core.addresses import Addresses
-from services.db.engagement import newest_engagement, prune_engagement, served_positions, write_engagement
-from services.db.events import insert_events, iter_event_chunks
+from services.db.engagement import latest_engagement, prune_engagement, record_engagement, served_positions
+from services.db.events import insert_events
+from services.db.models.item_states import ITEM_SUMS
+from services.db.pending_items import ItemReason, count_pending_items, enqueue_items_since, take_items
 from services.db.reference import event_volume, sample_events
 from services.db.session import make_engine
-from services.profiles.engagement import compute_engagement
+from services.profiles.engagement_features import feature_table
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_store import load_reference, refit_reference
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
-COLUMNS = ("user_id", "item_id", "type", "timestamp", "position", "rating", "sentiment")
-REFERENCE = ReferenceStatistics.defaults()
 
 
 @pytest.fixture(scope="module")
@@ -50,65 +53,60 @@ def store(connection: Connection, *rows: tuple[str, str, str, timedelta]) -> Non
     insert_events(connection, table)
 
 
-def write(connection: Connection, as_of: datetime) -> int:
-    chunks = iter_event_chunks(connection, users_per_chunk=1, until=as_of, columns=COLUMNS)
-    rows = compute_engagement(chunks, as_of, REFERENCE, newest=newest_engagement(connection, as_of))
-    return write_engagement(connection, rows, as_of)
+def write(connection: Connection, as_of: datetime, **purchases: float) -> int:
+    """Feature rows with these items' purchases, all else empty."""
+    features = np.zeros((len(names.ENGAGEMENT_FEATURES), len(purchases)), np.float32)
+    features[names.ENGAGEMENT_FEATURES.index("purchases_30d")] = list(purchases.values())
+    features[names.ENGAGEMENT_FEATURES.index("rating_mean")] = np.nan
+    times = pa.array([as_of] * len(purchases), pa.timestamp("us", "UTC"))
+    return record_engagement(connection, feature_table(pl.Series(list(purchases)), features, times), as_of)
 
 
 def stored(connection: Connection) -> list[tuple]:
-    query = "SELECT item_id, event_timestamp, purchases_30d, users_total, popularity, rating_mean FROM item_engagement"
-    return [tuple(row) for row in connection.execute(text(f"{query} ORDER BY 1, 2"))]
+    query = "SELECT item_id, event_timestamp, purchases_30d, rating_mean FROM item_engagement ORDER BY 1, 2"
+    return [tuple(row) for row in connection.execute(text(query))]
 
 
-def test_engagement_of_stored_events_becomes_feature_rows(connection: Connection) -> None:
-    store(connection, ("u", "a", "purchase", timedelta(days=1)), ("v", "a", "purchase", timedelta(days=40)))
-    assert write(connection, AS_OF) == 1
-    assert stored(connection) == [("a", AS_OF, 1.0, 2.0, 1.0, None)]
+def test_an_item_keeps_one_row_a_minute_the_last_one(connection: Connection) -> None:
+    minute = timedelta(minutes=1)
+    assert write(connection, AS_OF, a=1, b=1) == 2
+    assert write(connection, AS_OF + minute / 2, a=2) == 1
+    assert write(connection, AS_OF + minute, a=3) == 1
+    assert stored(connection) == [
+        ("a", AS_OF + minute / 2, 2.0, None),
+        ("a", AS_OF + minute, 3.0, None),
+        ("b", AS_OF, 1.0, None),
+    ]
+    assert write(connection, AS_OF) == 0
 
 
-def test_an_item_gets_a_new_row_only_when_its_values_change(connection: Connection) -> None:
-    store(connection, ("u", "a", "purchase", timedelta(days=1)), ("u", "b", "purchase", timedelta(days=1)))
-    assert write(connection, AS_OF) == 2
-    assert write(connection, AS_OF + timedelta(minutes=1)) == 0
-    later = AS_OF + timedelta(days=30)
-    assert write(connection, later) == 2  # the purchases left the 30-day window
-    assert [row[1] for row in stored(connection)] == [AS_OF, later] * 2
-
-
-def test_writing_the_same_moment_again_replaces_its_rows(connection: Connection) -> None:
-    store(connection, ("u", "a", "purchase", timedelta(days=1)))
-    write(connection, AS_OF)
-    store(connection, ("w", "a", "purchase", timedelta(days=2)))
-    assert write(connection, AS_OF) == 1
-    assert [row[2] for row in stored(connection)] == [2.0]
-
-
-def test_an_item_whose_events_were_deleted_gets_an_empty_row_once(connection: Connection) -> None:
-    store(connection, ("u", "a", "purchase", timedelta(days=1)))
-    write(connection, AS_OF)
-    connection.execute(text("DELETE FROM events"))
-    assert write(connection, AS_OF + timedelta(hours=1)) == 1
-    assert stored(connection)[-1][2:] == (0.0, 0.0, 0.0, None)
-    assert write(connection, AS_OF + timedelta(hours=2)) == 0
+def test_the_latest_rows_are_found_with_and_without_states(connection: Connection) -> None:
+    for day in range(3):
+        write(connection, AS_OF + timedelta(days=day), a=day, b=10 + day)
+    bought = {row["item_id"]: row["purchases_30d"] for row in latest_engagement(connection).to_pylist()}
+    assert bought == {"a": 2.0, "b": 12.0}
+    sums = ", ".join(ITEM_SUMS)
+    nothing = ", ".join("0" for _ in ITEM_SUMS)
+    connection.execute(text(f"INSERT INTO item_states (item_id, newest, {sums}) VALUES ('a', now(), {nothing})"))
+    bought = {row["item_id"]: row["purchases_30d"] for row in latest_engagement(connection).to_pylist()}
+    assert bought == {"a": 2.0}
 
 
 def test_pruning_keeps_what_joins_from_then_on_see(connection: Connection) -> None:
-    store(connection, ("u", "a", "purchase", timedelta(days=29)))
     for day in range(3):
-        write(connection, AS_OF + timedelta(days=day))
-        store(connection, (f"u{day}", "a", "purchase", timedelta(days=day)))
+        write(connection, AS_OF + timedelta(days=day), a=day)
     before = [row[1] for row in stored(connection)]
     assert prune_engagement(connection, AS_OF + timedelta(days=1, hours=1)) == 1
     assert [row[1] for row in stored(connection)] == before[1:]
 
 
-def test_the_newest_event_on_an_item_is_found_however_old(connection: Connection) -> None:
-    assert newest_engagement(connection, AS_OF) is None
-    store(connection, ("u", "a", "view", timedelta(days=900)))
-    assert newest_engagement(connection, AS_OF) == AS_OF - timedelta(days=900)
-    store(connection, ("u", "a", "view", timedelta(days=3)), ("u", "a", "view", timedelta(days=-3)))
-    assert newest_engagement(connection, AS_OF) == AS_OF - timedelta(days=3)
+def test_only_what_was_written_since_is_asked_for_again_and_once(connection: Connection) -> None:
+    write(connection, AS_OF, a=1, b=1)
+    write(connection, AS_OF + timedelta(hours=1), b=2)
+    assert enqueue_items_since(connection, AS_OF + timedelta(minutes=1)) == 1
+    assert enqueue_items_since(connection, AS_OF) == 1
+    assert sorted(take_items(connection, ItemReason.PUBLISH, 10)) == ["a", "b"]
+    assert count_pending_items(connection) == {}
 
 
 def test_served_lists_count_by_position_unless_the_shop_sends_impressions(connection: Connection) -> None:

@@ -5,15 +5,8 @@ import pyarrow as pa
 import pytest
 
 from feature_repo import names
-from services.profiles.engagement import (
-    EngagementSums,
-    compute_engagement,
-    engagement_features,
-    popularity,
-    shrunk_mean,
-    smoothed_rate,
-    trend,
-)
+from services.profiles.engagement import EngagementSums, compute_engagement, engagement_features
+from services.profiles.engagement_features import popularity, shrunk_mean, smoothed_rate, trend
 from services.profiles.reference import ReferenceStatistics
 
 AS_OF = datetime(2026, 3, 1, 12, tzinfo=UTC)
