@@ -1,6 +1,7 @@
 """Item engagement from new events alone equals a full recompute: any order, batching, duplication, deletion, crash."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -127,7 +128,7 @@ class Shop:
             with transaction(self.engine) as connection:
                 write_reference(connection, replace(ReferenceStatistics.defaults(), importance=importance).to_json())
         elif what == "crash":
-            with pytest.raises(Killed):
+            with suppress(Killed):  # where the history leads to what was published before, nothing is written
                 self.tick(EngagementTail(self.engine, Dying()), value, always_publish=True)
         elif what == "tick":
             self.tick(self.tail, value)
