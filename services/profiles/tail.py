@@ -208,6 +208,7 @@ class Tail:
         requested = pending.requested(connection, users, Reason.REBUILD)
         kept, received = of_users(kept, left_out, invert=True), events.column("received_at")
         new = new_events(kept, events)
+        pending.enqueue(connection, _all_but(users, new, left_out), Reason.PUBLISH)
         again = {*to_rebuild(kept, new, view.reference.version), *(set(requested.user_ids) - left_out)}
         self.maker.make(connection, kept, of_users(new, again, invert=True), sorted(again), view, snapshot)
         pending.fulfil(connection, requested.only(again))
@@ -284,6 +285,12 @@ class Tail:
             pending.enqueue(connection, gone, Reason.REBUILD)  # finds nothing and erases, under the state's lock
             pending.fulfil(connection, taken)
         return len(taken.user_ids)
+
+
+def _all_but(users: Sequence[str], new: pa.Table, left_out: set[str]) -> set[str]:
+    """Users of whom there is nothing new: another writer (the profiles job) has been quicker to store their state, and
+    may have died before it wrote the portrait online."""
+    return set(users) - left_out - set(new.column(USER_ID).unique().to_pylist())
 
 
 def _follows(snapshot: str, earlier: str) -> bool:

@@ -185,7 +185,17 @@ LATE_COMMIT = [
 ]
 
 
+OVERTAKEN = [
+    ("commit", [(1, "ada", "lips-1", "view", 0, 1)]),
+    ("step", None),
+    ("commit", [(2, "ada", "lips-2", "view", 0, 1)]),
+    ("recompute", "ada"),
+]
+"""The recompute dies once it has stored the state: nobody but the tail can write the portrait online."""
+
+
 @example(LATE_COMMIT)
+@example(OVERTAKEN)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(OPERATION, min_size=4, max_size=25))
 def test_live_portraits_equal_a_full_recompute(engine: Engine, database: Addresses, operations: list[tuple]):
