@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 
@@ -16,13 +17,18 @@ def configure_logging(level: str = "INFO", *, json_lines: bool | None = None) ->
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(_traceback),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _traceback(info: structlog.typing.ExcInfo) -> str:
+    """The traceback's text. Made without `print`, which Ray Serve replaces in its replicas."""
+    return "".join(traceback.format_exception(info[1])).rstrip()
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

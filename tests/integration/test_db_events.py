@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -121,6 +122,25 @@ def test_a_rolled_back_partition_is_made_again(engine):
     with engine.connect() as connection:
         assert insert_events(connection, frame).accepted == 1
         connection.rollback()
+
+
+def test_senders_who_begin_a_month_together_make_its_partition_once(engine):
+    """Each waits with the partition looked up and not found, as a client's session would have it."""
+    senders, months = 4, 12
+    together = threading.Barrier(senders, timeout=60)
+
+    def send(number: int) -> None:
+        for month in range(months):
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+                together.wait()
+                frame = events(f"{number}-{month}", at=datetime(2033, month + 1, 5, tzinfo=UTC))
+                assert insert_events(connection, frame).accepted == 1
+                connection.rollback()
+
+    with ThreadPoolExecutor(senders) as pool:
+        for done in [pool.submit(send, number) for number in range(senders)]:
+            done.result()
 
 
 def test_reading_selects_by_user_item_type_and_time(connection):
