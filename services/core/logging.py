@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from types import TracebackType
 
 import structlog
 
@@ -26,9 +27,9 @@ def configure_logging(level: str = "INFO", *, json_lines: bool | None = None) ->
     )
 
 
-def _traceback(info: structlog.typing.ExcInfo) -> str:
+def _traceback(exc_info: tuple[type[BaseException], BaseException, TracebackType | None]) -> str:
     """The traceback's text. Made without `print`, which Ray Serve replaces in its replicas."""
-    return "".join(traceback.format_exception(info[1])).rstrip()
+    return "".join(traceback.format_exception(exc_info[1])).rstrip()
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

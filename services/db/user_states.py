@@ -86,8 +86,9 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
     """Store states that are the fold of all the users' events visible in `snapshot`. Returns how many were stored.
 
     `table` has `user_id`, `totals`, `items`, `item_ids`, `log`, `packed`, `reference_version`, `as_of`, and
-    `neighbours` where that is to be written too; otherwise the stored one is left alone. A state of a later snapshot
-    is never replaced by one of an earlier: it holds more.
+    `neighbours` where that is to be written too (also of users whose state is not); otherwise the stored ones are left
+    alone. A state of a later snapshot is never replaced by one of an earlier: it holds more. Nor is a later portrait by
+    an earlier one: the online store would not take it.
     """
     written = (*WRITTEN, "neighbours") if neighbours else WRITTEN
     names = sql.SQL(", ").join(map(sql.Identifier, written))
@@ -99,10 +100,11 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
           AS new (user_id, {names}, reference_version, as_of) ORDER BY user_id
         ON CONFLICT (user_id) DO UPDATE SET {sets}, reference_version = excluded.reference_version,
           as_of = excluded.as_of, snapshot = excluded.snapshot, updated_at = clock_timestamp()
-        WHERE pg_snapshot_xmax(old.snapshot) < pg_snapshot_xmax(excluded.snapshot)
+        WHERE old.as_of <= excluded.as_of AND (
+          pg_snapshot_xmax(old.snapshot) < pg_snapshot_xmax(excluded.snapshot)
           OR pg_snapshot_xmax(old.snapshot) = pg_snapshot_xmax(excluded.snapshot)
           AND (SELECT count(*) FROM pg_snapshot_xip(old.snapshot))
-            >= (SELECT count(*) FROM pg_snapshot_xip(excluded.snapshot))"""
+            >= (SELECT count(*) FROM pg_snapshot_xip(excluded.snapshot)))"""
     ).format(
         names=names,
         arrays=sql.SQL(", ").join([sql.SQL("%b::bytea[]")] * len(written)),
@@ -111,7 +113,10 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
     stored = 0
     for part in _slices(table):
         columns = [part.column(name).to_pylist() for name in ("user_id", *written, "reference_version", "as_of")]
-        stored += raw(connection).execute(statement, (snapshot, *columns)).rowcount
+        written_rows = raw(connection).execute(statement, (snapshot, *columns)).rowcount
+        if neighbours and written_rows < part.num_rows:
+            _write_neighbours(connection, part)
+        stored += written_rows
     return stored
 
 
@@ -128,6 +133,15 @@ def read_visible(connection: Connection, user_ids: Iterable[str], snapshot: str,
         "AND pg_visible_in_snapshot(txid, %s::pg_snapshot) ORDER BY user_id, timestamp, sequence"
     ).format(sql.SQL(", ").join(map(sql.Identifier, columns)))
     return copy_out(connection, query, [list(user_ids), list(SIGNALS), snapshot])
+
+
+def _write_neighbours(connection: Connection, table: pa.Table) -> None:
+    statement = (
+        "UPDATE user_states AS s SET neighbours = n.neighbours "
+        "FROM unnest(%b::text[], %b::bytea[]) AS n (user_id, neighbours) WHERE s.user_id = n.user_id"
+    )
+    columns = (table.column("user_id").to_pylist(), table.column("neighbours").to_pylist())
+    raw(connection).execute(statement, columns)
 
 
 def _slices(table: pa.Table) -> Iterator[pa.Table]:

@@ -177,11 +177,15 @@ class _Run:
         return computed_pool(self._tastes(connection, drawn, catalogue), catalogue, self.config), catalogue
 
     def chunk(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> None:
-        """Compute and write the portraits of some users."""
+        """Compute and write the portraits of some users.
+
+        Nobody waits for the computation: states are locked while they are written alone, and one that an update has
+        brought further meanwhile stays.
+        """
         timed = self.report.timed
         with transaction(self.engine) as connection:
             with timed("read"):
-                kept = load_states(connection, user_ids, lock=True) if self.keep_states else None
+                kept = load_states(connection, user_ids, lock=False) if self.keep_states else None
                 snapshot = current_snapshot(connection)
                 events, catalogue = self._events(connection, user_ids, snapshot, whole)
             as_of = self._moment(kept)

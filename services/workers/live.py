@@ -7,6 +7,7 @@ import gc
 import os
 import platform
 import secrets
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from services.profiles.engagement_tail import EngagementTail
 from services.profiles.online_marks import MarkKeeper
 from services.profiles.tail import Tail
 from services.workers.engagement_thread import EngagementPace, EngagementThread
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long the engagement thread may keep the interpreter from the tail, which asks for it back after each query."""
 
 log = get_logger("tail")
 
@@ -84,6 +88,7 @@ class LiveTail:
     def run(self, stop: Callable[[], bool], each_pulse: Callable[[], None] | None = None) -> None:
         """Tail until `stop()`, then give the leases back. Whatever fails is tried again, ever more slowly."""
         log.info("tail-began", owner=self.owner)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.tail.catalogue.load()
         gc.collect()
         gc.freeze()
