@@ -64,7 +64,7 @@ def run() -> dict[str, Any]:
             "bar_p50_ms": P50_MS,
             "bar_p99_ms": P99_MS,
             "events_per_s": round(sent / seconds, 1),
-            "answers_by_status": dict(ledger.statuses),
+            "answers_by_status": {str(status): count for status, count in ledger.statuses.items()},
             "items": ITEMS,
             "users": USERS,
         },

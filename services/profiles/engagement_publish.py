@@ -28,13 +28,15 @@ def changed_items(
     published: NDArray[np.float32],
     known: NDArray[np.bool_],
     touched: NDArray[np.bool_],
+    shop: bool = True,
 ) -> NDArray[np.int64]:
     """The columns of `features` (features, items) that are to be written, given what was `published`.
 
-    `known`: whether an item was ever written; `touched`: whether something happened on it since.
+    `known`: whether an item was ever written; `touched`: whether something happened on it since; `shop`: whether those
+    are asked for too that moved by what happened elsewhere in the shop.
     """
     appeared = (np.isnan(features) != np.isnan(published)).any(axis=0)
     moved = np.abs(features - published)
     beyond = (moved > _SLACK[:, :1] + _SLACK[:, 1:] * np.abs(published)).any(axis=0)
     differs = (moved > 0).any(axis=0)  # NaN compares as False
-    return np.flatnonzero(~known | appeared | beyond | (touched & differs))
+    return np.flatnonzero(~known | (touched & (appeared | differs)) | (shop & (appeared | beyond)))

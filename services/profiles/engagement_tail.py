@@ -84,6 +84,7 @@ class _Cache:
     ticks: int
     served: str = ""
     exposure: pl.DataFrame | None = None
+    shop_at: datetime | None = None
 
 
 class EngagementTail:
@@ -91,7 +92,8 @@ class EngagementTail:
 
     `writer` None: features go to their table alone, and come online with the next materialisation. `owner` None: a
     guest, who ticks now and then and leaves the place to its owner. `online_rows`: so many changed items a tick go
-    online at once (all: None), the rest in later ticks.
+    online at once (all: None), the rest in later ticks. `shop_rest`: how long items wait to be written on which nothing
+    happened, but which moved by what happened elsewhere in the shop.
     """
 
     def __init__(
@@ -101,10 +103,11 @@ class EngagementTail:
         config: EngagementConfig | None = None,
         owner: str | None = None,
         online_rows: int | None = None,
+        shop_rest: timedelta = timedelta(0),
     ) -> None:
         self._engine = engine.execution_options(isolation_level="REPEATABLE READ")
         self._writer, self._config = writer, config or EngagementConfig()
-        self._owner, self._online_rows = owner, online_rows
+        self._owner, self._online_rows, self._shop_rest = owner, online_rows, shop_rest
         self._cache: _Cache | None = None
         self._running: psycopg.Connection | None = None
 
@@ -260,7 +263,7 @@ class _Tick:
         features = states.features(exposure)
         marks: NDArray[np.bool_] = np.zeros(len(states), np.bool_)
         marks[touched] = True
-        rows = changed_items(features, states.published, states.known, marks)
+        rows = changed_items(features, states.published, states.known, marks, self._shop_is_due(cache))
         record_engagement(self._connection, self._table(states, features, rows), self._as_of)
         states.published[:, rows], states.known[rows] = features[:, rows], True
         wished = pl.Series(columns.ITEM_ID, again, pl.String)
@@ -271,6 +274,13 @@ class _Tick:
         later = np.setdiff1d(rows[some:], asked)
         enqueue_items(self._connection, states.item_ids.gather(later).to_list(), ItemReason.PUBLISH)
         return len(rows), self._write_online(self._tail._writer, states, np.union1d(rows[:some], asked))
+
+    def _shop_is_due(self, cache: _Cache) -> bool:
+        """Whether items are to be written that moved by what happened elsewhere: in a young shop those are most."""
+        due = cache.shop_at is None or self._as_of - cache.shop_at >= self._tail._shop_rest
+        if due:
+            cache.shop_at = self._as_of
+        return due
 
     def _write_online(self, writer: FeatureWriter, states: ItemStates, rows: Rows) -> bool:
         if not len(rows):

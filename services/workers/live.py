@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import psycopg
 from sqlalchemy.exc import OperationalError
@@ -30,6 +31,7 @@ from services.profiles.online_marks import MarkKeeper
 from services.profiles.tail import Tail
 from services.workers.engagement_thread import EngagementPace, EngagementThread
 
+SHOP_REST = timedelta(seconds=30)
 SWITCH_INTERVAL_S = 0.0005
 """How long the engagement thread may keep the interpreter from the tail, which asks for it back after each query."""
 
@@ -68,7 +70,11 @@ class LiveTail:
         self.tail = Tail(self.engine, OnlineWriter(addresses, store), self.owner)
         self._items_engine = make_engine(addresses.sqlalchemy_url, pool_size=1)
         engagement = EngagementTail(
-            self._items_engine, OnlineWriter(addresses, store), owner=self.owner, online_rows=ONLINE_ROWS
+            self._items_engine,
+            OnlineWriter(addresses, store),
+            owner=self.owner,
+            online_rows=ONLINE_ROWS,
+            shop_rest=SHOP_REST,
         )
         self.items = EngagementThread(engagement, self.config.items)
         self._listener: psycopg.Connection | None = None
