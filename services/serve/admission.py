@@ -37,9 +37,13 @@ class Refusal(StrEnum):
 class GateConfig:
     """How long a read may wait while there is a standing queue: for `target_queue` others, or for `target_delay_s`
     where others take next to no time; `burst_factor` times as long while there is none. There is one while arriving
-    reads have to wait for `crowded_queue` others, or `crowded_delay_s`, on average over `memory_s`. `room` and
-    `burst_room` are how many reads the proxy in front may let in at once, with and without a standing queue: it refuses
-    at less cost, so it does so first. `reads`, `writes` and `write_bytes` bound what is under way in any case."""
+    reads have to wait for `crowded_queue` others, or `crowded_delay_s`, on average over `memory_s`.
+
+    `room` and `burst_room` are how many reads the proxy in front may let in at once, with and without a standing queue:
+    it refuses at less cost, so it does so first. Once it refuses more than `tolerated_refusals` within about
+    `refusal_memory_s`, places in line make nobody faster and only add to everybody's wait: it keeps `short_room`, just
+    enough that there is always one to compute. `reads`, `writes` and `write_bytes` bound what is under way in any
+    case."""
 
     target_queue: float = 12.0
     target_delay_s: float = 0.008
@@ -48,7 +52,10 @@ class GateConfig:
     crowded_delay_s: float = 0.002
     room: int = 8
     burst_room: int = 80
+    short_room: int = 4
     memory_s: float = 0.2
+    tolerated_refusals: float = 5.0
+    refusal_memory_s: float = 1.0
     reads: int = 256
     writes: int = 64
     write_bytes: int = 64 * MIB
@@ -65,7 +72,8 @@ class Gate:
         self._pace = self.config.first_pace_s
         self._answered_at: float | None = None
         self._pressure = 0.0
-        self._seen = clock()
+        self._seen = self._refused_at = clock()
+        self._refused = 0.0
         self._arrivals: deque[float] = deque(maxlen=max(1, round(self.config.target_queue)))
         self.reads = self.writes = self.bytes = 0
 
@@ -77,12 +85,21 @@ class Gate:
     @property
     def room(self) -> int:
         """How many reads may be under way at once just now."""
+        if self._lately_refused() > self.config.tolerated_refusals:
+            return self.config.short_room
         return self.config.room if self.crowded else self.config.burst_room
 
     @property
     def crowded(self) -> bool:
         """Whether arriving reads have lately found a standing queue."""
         return self._pressure > max(self.config.crowded_delay_s, self.config.crowded_queue * self._pace)
+
+    def refused(self, count: int) -> None:
+        """The proxy in front has refused so many reads since it last said so."""
+        self._refused, self._refused_at = self._lately_refused() + count, self._clock()
+
+    def _lately_refused(self) -> float:
+        return self._refused * math.exp(min(0.0, self._refused_at - self._clock()) / self.config.refusal_memory_s)
 
     def enter(self, budget: Budget, waited: float = 0.0, size: int = 0, *, guarded: bool = False) -> Refusal | None:
         """None lets the request in: call `leave` when it is answered. `waited`: seconds since it arrived at this

@@ -139,7 +139,10 @@ class Edge:
             return
         counts, process, count = self._shed_in_front, int(pid), int(total)
         since = count - counts.pop(process, 0)
-        self._metrics.shed.labels(IN_FRONT).inc(since if since >= 0 else count)
+        since = since if since >= 0 else count
+        self._metrics.shed.labels(IN_FRONT).inc(since)
+        if since:
+            self._gate.refused(since)
         counts[process] = count
         if len(counts) > PROCESSES_KEPT:
             counts.pop(next(iter(counts)))

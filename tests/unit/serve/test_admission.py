@@ -105,3 +105,14 @@ def test_bodies_of_writes_fill_a_bounded_memory_but_one_always_fits():
     assert gate.enter(Budget.WRITES, size=60) is None
     assert gate.enter(Budget.WRITES, size=40) is None
     assert gate.bytes == 100
+
+
+def test_while_the_proxy_refuses_many_the_line_is_kept_short():
+    clock, config = Clock(), GateConfig()
+    gate = crowded_gate(clock)
+    gate.refused(3)
+    assert gate.room == config.room
+    gate.refused(50)
+    assert gate.room == config.short_room
+    clock.now += 5.0
+    assert gate.room > config.short_room
