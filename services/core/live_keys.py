@@ -11,5 +11,8 @@ TAILS = "portrait:tails"
 
 READY, REBUILDING = "ready", "rebuilding"
 
+PARTITIONS_OWNED = "partitions"
+"""The field of a report that only those have who tail users' events."""
+
 PARTITIONS = 16
 """Partitions of users, shared out among the tails."""

@@ -8,7 +8,7 @@ import psycopg
 import redis
 
 from services.core.addresses import Addresses
-from services.core.live_keys import ONLINE, PARTITIONS, READY, REBUILDING, TAIL, TAILS
+from services.core.live_keys import ONLINE, PARTITIONS, PARTITIONS_OWNED, READY, REBUILDING, TAIL, TAILS
 from services.core.settings import Settings
 from services.runtime.checks import Finding, ok, warning, wrong
 
@@ -72,9 +72,10 @@ def check_tail_lag(settings: Settings, addresses: Addresses) -> Finding:
     try:
         with redis.Redis.from_url(addresses.redis_url, socket_timeout=3, decode_responses=True) as client:
             owners = sorted(client.smembers(TAILS))
-            reports = [found for owner in owners if (found := client.hgetall(TAIL.format(owner)))]
+            found = [client.hgetall(TAIL.format(owner)) for owner in owners]
     except redis.RedisError as error:
         return wrong("tail lag", f"no connection: {error}", "see the finding on valkey")
+    reports = [report for report in found if PARTITIONS_OWNED in report]
     if not reports:
         return warning("tail lag", "no tail reports", TAIL_CURE)
     events = sum(int(float(report.get("lag_events", 0))) for report in reports)

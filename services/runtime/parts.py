@@ -80,6 +80,10 @@ class Part:
         return [sys.executable, "-P", *(argument.format(home=home) for argument in self.arguments)]
 
 
+LIVE_MODULES = "services.workers.live,services.workers.live_items"
+"""One child tails the event log, the other keeps item engagement: what they import, their parent has imported."""
+
+
 def _worker(queue: str, niceness: int, *options: str, environment: Mapping[str, str] | None = None) -> Part:
     arguments = ("-m", "celery", "-A", "services.workers.app", "worker", "-Q", queue, "-n", f"{queue}@portrait")
     return Part(
@@ -105,7 +109,7 @@ PARTS: tuple[Part, ...] = (
     ),
     _worker("gpu", 10, "--concurrency", "1", "--prefetch-multiplier", "1", environment=PATIENT),
     _worker("cpu", 10, "--concurrency", "1", "--prefetch-multiplier", "1", environment=PATIENT),
-    _worker("live", 0, "--concurrency", "1", "--include", "services.workers.live", environment=ONE_THREAD),
+    _worker("live", 0, "--concurrency", "2", "--include", LIVE_MODULES, environment=ONE_THREAD),
     _worker("io", 5, "--concurrency", "2", environment=ONE_THREAD),
     Part(
         "beat",

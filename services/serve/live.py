@@ -41,6 +41,7 @@ class Live:
     status: StoreStatus = StoreStatus.UNKNOWN
     lag_s: float = float("inf")
     tails: tuple[TailReading, ...] = ()
+    items: tuple[TailReading, ...] = ()
 
     @property
     def degraded(self) -> bool:
@@ -83,7 +84,7 @@ class LiveWatch:
         except DependencyDown:
             found = Live(StoreStatus.UNREACHABLE, self._lag_s((), at))
         else:
-            found = Live(self._status(reading), self._lag_s(reading.tails, at), reading.tails)
+            found = Live(self._status(reading), self._lag_s(reading.tails, at), reading.tails, reading.items)
         if found.status is not self.now.status:
             log.warning("portraits-online", status=found.status.value, before=self.now.status.value)
         self.now = found
@@ -110,7 +111,7 @@ class LiveWatch:
                 self.look()
             except Exception:  # a report that cannot be read must not end the watch: the lag then grows by itself
                 log.exception("live-watch-failed")
-                self.now = Live(self.now.status, self._lag_s((), self._clock()), self.now.tails)
+                self.now = Live(self.now.status, self._lag_s((), self._clock()), self.now.tails, self.now.items)
 
 
 def _tail_lag_s(tail: TailReading, at: float) -> float:

@@ -1,6 +1,6 @@
 """What the tails report, among the gateway's metrics: labelled by owner, so that counters of one never go back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -14,7 +14,7 @@ GAUGES = {
     "partitions": "Partitions of users that this tail owns, of 16",
     "pending_rebuild": "Users whose portraits are to be made again",
     "pending_publish": "Users whose portraits are to be written online again",
-    "items_lag_seconds": "How long ago item engagement was brought up to date; 0 on tails that do not keep it",
+    "items_lag_seconds": "How long ago item engagement was brought up to date; 0 in a process that looks on",
     "items_tick_seconds": "How long its last update took",
 }
 COUNTERS = {
@@ -54,17 +54,22 @@ class LiveMetrics(Collector):
         yield GaugeMetricFamily(
             "portrait_profile_lag_seconds", "How old events may be that no portrait holds yet", value=live.lag_s
         )
+        reports = (*live.tails, *live.items)
         for name, text in GAUGES.items():
             gauge = GaugeMetricFamily(f"portrait_tail_{name}", text, labels=["owner"])
-            for tail in live.tails:
-                gauge.add_metric([tail.owner], tail.numbers.get(name, 0.0))
+            _add(gauge, name, reports)
             yield gauge
         for name, text in COUNTERS.items():
             counter = CounterMetricFamily(f"portrait_tail_{name}", text, labels=["owner"])
-            for tail in live.tails:
-                counter.add_metric([tail.owner], tail.numbers.get(name, 0.0))
+            _add(counter, name, reports)
             yield counter
         yield _freshness(live.tails)
+
+
+def _add(family: GaugeMetricFamily | CounterMetricFamily, name: str, reports: Iterable[TailReading]) -> None:
+    for report in reports:
+        if name in report.numbers:
+            family.add_metric([report.owner], report.numbers[name])
 
 
 def _freshness(tails: tuple[TailReading, ...]) -> Metric:

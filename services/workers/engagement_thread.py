@@ -1,7 +1,7 @@
-"""The thread that keeps item engagement up to date, beside the tail of portraits in the same process.
+"""The thread that keeps item engagement up to date, in a process of its own beside the tail of portraits.
 
 One worker of all does it: whoever ticked last goes on, and the others look now and then whether it still does. After a
-tick it rests for several times as long as the tick took, so that portraits never wait for the catalogue.
+tick it rests for several times as long as the tick took, so that it takes a core's fifth at most.
 """
 
 import threading
@@ -47,7 +47,7 @@ class EngagementStatus:
     tick_seconds: float = 0.0
 
     def fields(self) -> dict[str, float]:
-        """What goes into the tail's report, for the worker that keeps engagement; of others zeros."""
+        """What goes into the report, for the worker that keeps engagement; of others zeros."""
         return {
             "items_lag_seconds": round(time.monotonic() - self.at, 3) if self.owns else 0.0,
             "items_tick_seconds": self.tick_seconds if self.owns else 0.0,

@@ -7,11 +7,9 @@ import gc
 import os
 import platform
 import secrets
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 
 import psycopg
 from sqlalchemy.exc import OperationalError
@@ -26,19 +24,10 @@ from services.db.session import make_engine, planner_for_the_tail, transaction
 from services.db.tail_log import retry_quarantined
 from services.features.online import OnlineWriter, open_store
 from services.features.online.marks import OnlineMarks
-from services.profiles.engagement_tail import EngagementTail
 from services.profiles.online_marks import MarkKeeper
 from services.profiles.tail import Tail
-from services.workers.engagement_thread import EngagementPace, EngagementThread
-
-SHOP_REST = timedelta(seconds=30)
-SWITCH_INTERVAL_S = 0.0005
-"""How long the engagement thread may keep the interpreter from the tail, which asks for it back after each query."""
 
 log = get_logger("tail")
-
-ONLINE_ROWS = 2_000
-"""Items a tick: about half a second of the interpreter, which portraits share."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,6 @@ class LiveConfig:
     longest_backoff: float = 2.0
     quarantine_minutes: float = 10.0
     report_kept: int = 15
-    items: EngagementPace = field(default_factory=EngagementPace)
 
 
 class LiveTail:
@@ -66,39 +54,19 @@ class LiveTail:
         self.engine = planner_for_the_tail(make_engine(addresses.sqlalchemy_url, pool_size=3))
         self.marks = OnlineMarks(addresses)
         self.keeper = MarkKeeper(self.engine, self.marks)
-        store = open_store(addresses)
-        self.tail = Tail(self.engine, OnlineWriter(addresses, store), self.owner)
-        self._items_engine = make_engine(addresses.sqlalchemy_url, pool_size=1)
-        engagement = EngagementTail(
-            self._items_engine,
-            OnlineWriter(addresses, store),
-            owner=self.owner,
-            online_rows=ONLINE_ROWS,
-            shop_rest=SHOP_REST,
-        )
-        self.items = EngagementThread(engagement, self.config.items)
+        self.tail = Tail(self.engine, OnlineWriter(addresses, open_store(addresses)), self.owner)
+        self.paused = False
         self._listener: psycopg.Connection | None = None
         self._next_pulse = 0.0
         self._next_retry = 0.0
         self._backoff = 0.0
 
-    @property
-    def paused(self) -> bool:
-        """Whether events are left alone."""
-        return self.items.paused
-
-    @paused.setter
-    def paused(self, value: bool) -> None:
-        self.items.paused = value
-
     def run(self, stop: Callable[[], bool], each_pulse: Callable[[], None] | None = None) -> None:
         """Tail until `stop()`, then give the leases back. Whatever fails is tried again, ever more slowly."""
         log.info("tail-began", owner=self.owner)
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.tail.catalogue.load()
         gc.collect()
         gc.freeze()
-        self.items.start()
         try:
             while not stop():
                 if self.turn() and each_pulse is not None:
@@ -125,7 +93,6 @@ class LiveTail:
 
     def close(self) -> None:
         """Give the leases back and close all connections."""
-        self.items.stop()
         self.tail.catalogue.wait()
         try:
             with transaction(self.engine) as connection:
@@ -135,7 +102,6 @@ class LiveTail:
             log.warning("tail-not-released", error=str(error))  # the lease expires
         self._forget_listener()
         self.engine.dispose()
-        self._items_engine.dispose()
         log.info("tail-ended", owner=self.owner)
 
     def _pulse_if_due(self) -> bool:
@@ -154,8 +120,9 @@ class LiveTail:
         self._next_pulse = now + self.config.pulse
         tail.maker.store_down = not self.keeper.check(tail.partitions)
         if not tail.maker.store_down:
-            fields = tail.report.fields(time.time(), len(tail.partitions))
-            self.marks.report(self.owner, fields | self.items.status.fields(), self.config.report_kept)
+            self.marks.report(
+                self.owner, tail.report.fields(time.time(), len(tail.partitions)), self.config.report_kept
+            )
         return True
 
     def _rest(self, worked: bool, seconds: float) -> None:

@@ -11,6 +11,7 @@ RUN_JOB = "portrait.run_job"
 REQUEST_DUE = "portrait.request_due"
 SWEEP = "portrait.sweep"
 TAIL = "portrait.tail"
+ENGAGEMENT = "portrait.engagement"
 
 QUEUE_OF: dict[JobKind, str] = {
     JobKind.EMBEDDINGS: GPU,

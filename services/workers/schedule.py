@@ -3,7 +3,7 @@
 from celery.schedules import crontab
 
 from services.core.types import JobKind
-from services.workers.queues import IO, LIVE, REQUEST_DUE, SWEEP, TAIL
+from services.workers.queues import ENGAGEMENT, IO, LIVE, REQUEST_DUE, SWEEP, TAIL
 
 _IO = {"queue": IO, "expires": 30}
 
@@ -14,6 +14,7 @@ def _due(kind: JobKind, parameters: dict | None = None) -> dict:
 
 BEAT_SCHEDULE: dict[str, dict] = {
     "tail-events": {"schedule": 2.0, "task": TAIL, "options": {"queue": LIVE}},
+    "keep-engagement": {"schedule": 2.0, "task": ENGAGEMENT, "options": {"queue": LIVE}},
     "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
     "update-changed-portraits": {"schedule": 60.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
     "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},

@@ -2,11 +2,13 @@
 
 import itertools
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 from uuid import UUID
 
 from kombu.exceptions import OperationalError
 
+from services.core.addresses import Addresses
 from services.core.errors import PortraitError
 from services.core.hold import held
 from services.core.logging import get_logger
@@ -17,12 +19,13 @@ from services.workers import queues, stopping
 from services.workers.app import app
 from services.workers.context import worker_context
 from services.workers.due import is_due
+from services.workers.duties import Duty, duty
 from services.workers.runner import run_job
 
 QUIET_SECONDS = 60.0
 KEEP_DAYS = 14
 SPARE_EVERY = 30
-"""Pulses of the tail, a second each, after which requests for a tail that nobody needs are dropped."""
+"""Pulses of the tail, a second each, after which requests that nobody needs are dropped."""
 
 log = get_logger("workers")
 
@@ -70,20 +73,45 @@ def tail() -> None:
     request, so the spare ones are dropped."""
     from services.workers.live import LiveTail  # noqa: PLC0415 - Feast: imported by the parent of queue `live` alone
 
+    with duty(Duty.PORTRAITS) as free:
+        if free:
+            _keep_at_it(LiveTail, spare_every=SPARE_EVERY)
+
+
+@app.task(name=queues.ENGAGEMENT, acks_late=False)
+def engagement() -> None:
+    """Keep item engagement up to date until this worker ends; asked for as the tail is."""
+    from services.workers.live_items import LiveItems  # noqa: PLC0415 - Feast, as above
+
+    with duty(Duty.ENGAGEMENT) as free:
+        if free:
+            _keep_at_it(LiveItems)
+
+
+class _Keeper(Protocol):
+    """What runs for good."""
+
+    paused: bool
+
+    def run(self, stop: Callable[[], bool], each_pulse: Callable[[], None]) -> None: ...
+
+
+def _keep_at_it(make: Callable[[Addresses], _Keeper], spare_every: int = 0) -> None:
+    """Run until the worker ends, or until its parent is gone and nobody would end it; paused while the home is held."""
     context, parent = worker_context(), os.getppid()
     try:
-        live = LiveTail(context.addresses)
+        keeper = make(context.addresses)
     except PortraitError as error:
-        log.warning("tail-not-begun", code=error.code, detail=error.detail)
+        log.warning("live-not-begun", what=make.__name__, code=error.code, detail=error.detail)
         return
     pulses = itertools.count(1)
 
     def each_pulse() -> None:
-        live.paused = held(context.settings.home) is not None
-        if next(pulses) % SPARE_EVERY == 0:
+        keeper.paused = held(context.settings.home) is not None
+        if spare_every and next(pulses) % spare_every == 0:
             _drop_spare_requests()
 
-    live.run(lambda: stopping.requested.is_set() or os.getppid() != parent, each_pulse)
+    keeper.run(lambda: stopping.requested.is_set() or os.getppid() != parent, each_pulse)
 
 
 def _drop_spare_requests() -> None:

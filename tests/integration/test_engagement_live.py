@@ -1,4 +1,4 @@
-"""Item engagement kept up to date by a worker's thread: without a job, in PostgreSQL and online."""
+"""Item engagement kept up to date by a worker: without a job, in PostgreSQL and online."""
 
 import os
 import signal
@@ -24,11 +24,13 @@ from services.db.events import delete_users_events, insert_events
 from services.db.pending_items import count_pending_items
 from services.db.session import make_engine, transaction
 from services.features.online import OnlineReader, OnlineWriter, open_store
+from services.features.online.live_status import LiveStatus
 from services.profiles.engagement_drift import engagement_drift
 from services.profiles.engagement_tail import EngagementTail
 from services.workers.engagement_thread import EngagementPace, EngagementThread
 from services.workers.handlers import Handlers
 from services.workers.live import LiveConfig, LiveTail
+from services.workers.live_items import LiveItems
 from services.workers.stores import Stores
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,9 +41,9 @@ PROCESS = """
 from services.core.addresses import resolve_addresses
 from services.core.settings import get_settings
 from services.workers.engagement_thread import EngagementPace
-from services.workers.live import LiveConfig, LiveTail
+from services.workers.live_items import ItemsConfig, LiveItems
 pace = EngagementPace(rest=0.02, rest_per_tick=0.1)
-LiveTail(resolve_addresses(get_settings()), LiveConfig(lease=0.5, pulse=0.1, items=pace)).run(lambda: False)
+LiveItems(resolve_addresses(get_settings()), ItemsConfig(pulse=0.1, pace=pace)).run(lambda: False)
 """
 
 
@@ -226,11 +228,11 @@ def test_an_emptied_store_gets_all_items_by_the_job_that_is_asked_for_then(
 def test_a_store_that_fell_back_gets_the_items_written_since(
     engine: Engine, database: Addresses, online: Callable[..., list]
 ) -> None:
-    live = LiveTail(database, LiveConfig(pulse=0.0))
+    live, items = LiveTail(database, LiveConfig(pulse=0.0)), LiveItems(database)
     try:
         buy(engine, ("e1", "u", "lamp"))
         live.turn()
-        assert tick(live.items._tail)
+        assert tick(items.tail)
         live.turn()
         with transaction(engine) as connection:
             connection.execute(text("UPDATE tail_partitions SET store_run_id = 'the one before'"))
@@ -238,10 +240,21 @@ def test_a_store_that_fell_back_gets_the_items_written_since(
             client.delete(*(key for key in client.keys("*") if b"lamp" in key))
         assert online("lamp") == [None]
         live.turn()
-        assert tick(live.items._tail)
+        assert tick(items.tail)
         assert online("lamp") == [1.0]
     finally:
+        items.close()
         live.close()
+
+
+def test_the_keeper_of_engagement_reports_itself_and_withdraws(engine: Engine, database: Addresses) -> None:
+    items, status = LiveItems(database), LiveStatus(database)
+    items.report()
+    reading = status.read()
+    assert reading.tails == ()
+    assert [(found.owner, found.numbers["items_ticks"]) for found in reading.items] == [(items.owner, 0.0)]
+    items.close()
+    assert status.read().items == ()
 
 
 def test_a_worker_that_is_killed_counts_nothing_twice(

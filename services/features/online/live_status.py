@@ -8,7 +8,7 @@ import redis
 
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown
-from services.core.live_keys import ONLINE, TAIL, TAILS
+from services.core.live_keys import ONLINE, PARTITIONS_OWNED, TAIL, TAILS
 from services.features.store_addresses import redis_client_url
 
 TIMEOUT_S = 1.0
@@ -16,9 +16,9 @@ TIMEOUT_S = 1.0
 
 @dataclass(frozen=True)
 class TailReading:
-    """The last report of one tail: `numbers` by name (`lag_events`, `lag_seconds`, `partitions`, `updated_at` …), and
-    how long events took to get into portraits, as a histogram: upper `bounds` in seconds, `counts` by bucket (one more
-    for what took longer; not cumulative), `total` seconds."""
+    """The last report of one tail, or of a process that keeps item engagement: `numbers` by name (`lag_events`,
+    `lag_seconds`, `partitions`, `updated_at` …), and how long events took to get into portraits, as a histogram: upper
+    `bounds` in seconds, `counts` by bucket (one more for what took longer; not cumulative), `total` seconds."""
 
     owner: str
     numbers: Mapping[str, float]
@@ -42,11 +42,13 @@ class TailReading:
 
 @dataclass(frozen=True)
 class LiveReading:
-    """`online`: what the store's state is said to be, None where nothing is said; `tails`: who tails."""
+    """`online`: what the store's state is said to be, None where nothing is said; `tails`: who tails users' events;
+    `items`: who keeps the engagement of items, or looks on."""
 
     online: str | None
     since: float | None = None
     tails: tuple[TailReading, ...] = field(default_factory=tuple)
+    items: tuple[TailReading, ...] = field(default_factory=tuple)
 
 
 class LiveStatus:
@@ -79,8 +81,10 @@ class LiveStatus:
         except redis.RedisError as error:
             raise DependencyDown("The online store (Valkey) does not answer: see `portrait doctor`") from error
         said = json.loads(online) if online else {}
-        tails = tuple(TailReading.of(name, fields) for name, fields in reports.items() if fields)
-        return LiveReading(said.get("status"), said.get("since"), tails)
+        readings = [TailReading.of(name, fields) for name, fields in reports.items() if fields]
+        tails = tuple(reading for reading in readings if PARTITIONS_OWNED in reading.numbers)
+        items = tuple(reading for reading in readings if PARTITIONS_OWNED not in reading.numbers)
+        return LiveReading(said.get("status"), said.get("since"), tails, items)
 
 
 def _is_number(value: bytes) -> bool:
