@@ -68,7 +68,7 @@ def test_partitions_without_an_owner(settings: Settings, database: Addresses, po
 def test_a_tail_that_is_far_behind(settings: Settings, database: Addresses, valkey: redis.Redis):
     assert found(live_checks.check_tail_lag, settings, database).level is Level.WARNING
     valkey.sadd(TAILS, "a", "items", "gone")
-        valkey.hset(TAIL.format("items"), mapping={"items_ticks": 3})
+    valkey.hset(TAIL.format("items"), mapping={"items_ticks": 3})
     for lag, level in ((0.2, Level.OK), (11.0, Level.WRONG)):
         valkey.hset(TAIL.format("a"), mapping={"partitions": 16, "lag_events": 40, "lag_seconds": lag})
         finding = found(live_checks.check_tail_lag, settings, database)
