@@ -1,0 +1,279 @@
+"""Trains the user model and ranks with it: retrieval alone, under the name `user-model`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.core import columns
+from services.networks.item_inputs import ItemInputs, Vocabulary, price_edges
+from services.networks.item_tower import TowerItems
+from services.networks.numpy_user_model import NumpyUserModel
+from services.networks.user_config import UserModelConfig
+from services.networks.user_model import UserModel
+from training.configs import FULL_SOFTMAX_ITEMS, UserModelSettings
+from training.recommender import ScoringRecommender, top_items
+from training.sequences import Batch, Tokens, TrainingWindows, last_windows, padded, tokens_of
+from training.splits import Split
+from training.trainer import Trained, TrainerSettings, seed_everything, train
+
+VALIDATED_AT = 10
+USERS_AT_ONCE = 1_024
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is known of the items beside events, in the log's order: `content` (n, D) unit or zero rows, category names,
+    brand (None unknown) and price (NaN unknown) of each."""
+
+    item_ids: tuple[str, ...]
+    content: NDArray[np.float32]
+    categories: tuple[tuple[str, ...], ...]
+    brands: tuple[str | None, ...]
+    prices: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, items: pa.Table, content: NDArray[np.float32] | None) -> "Catalogue":
+        """Of a catalogue's canonical columns; `content` in its order, None where there is nothing to encode."""
+        ids = items[columns.ITEM_ID].to_pylist()
+        return cls(
+            item_ids=tuple(ids),
+            content=np.zeros((len(ids), 1), np.float32) if content is None else content,
+            categories=tuple(tuple(names or ()) for names in items["categories"].to_pylist()),
+            brands=tuple(items["brand"].to_pylist()),
+            prices=items["price"].cast(pa.float64()).to_numpy(zero_copy_only=False),
+        )
+
+    def vocabulary(self, counts: NDArray[np.float32], least: int = 2) -> Vocabulary:
+        """The words of this catalogue; categories and brands of fewer than `least` items have no embedding."""
+        categories = _frequent([name for names in self.categories for name in set(names)], least)
+        brands = _frequent([name for name in self.brands if name is not None], least)
+        return Vocabulary(self.item_ids, categories, brands, price_edges(self.prices), counts)
+
+    def inputs(self, words: Vocabulary) -> ItemInputs:
+        """The items in the numbers of a vocabulary."""
+        return words.encode(self.content, self.item_ids, self.categories, self.brands, self.prices)
+
+
+def _frequent(names: list[str], least: int) -> tuple[str, ...]:
+    if not names:
+        return ()
+    distinct, counts = np.unique(np.array(names, object).astype(str), return_counts=True)
+    return tuple(distinct[counts >= least].tolist())
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model with the words of its embeddings, its items' vectors (n, W), and how the training went."""
+
+    model: NumpyUserModel
+    words: Vocabulary
+    vectors: NDArray[np.float32]
+    trained: Trained
+
+
+class UserModelTrainer:
+    """Fits user models to tokens of one catalogue."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        settings: UserModelSettings,
+        *,
+        device: str = "cpu",
+        tell: Callable[[dict[str, float]], None] = lambda _: None,
+    ) -> None:
+        self.catalogue, self.settings, self.device, self._tell = catalogue, settings, device, tell
+
+    def fit(self, tokens: Tokens, seed: int, epochs: int | None = None) -> Fitted:
+        """Train on all tokens. `epochs` None: as many as serve the users' last targets best when these are held out."""
+        if epochs is None:
+            epochs = self.best_epochs(tokens, seed).trained.epochs
+        return self._fit(tokens, seed, max(epochs, 1), None)
+
+    def best_epochs(self, tokens: Tokens, seed: int) -> Fitted:
+        """Train without the last target of some users, up to the epoch after which these are found no better."""
+        rng = np.random.default_rng(seed + 7)
+        held = last_targets(tokens, rng, self.settings.validation_users)
+        before = np.ones(len(tokens), bool)
+        before[held] = False
+        ends = np.full(int(tokens.user.max(initial=-1)) + 1, len(tokens), np.int64)
+        ends[tokens.user[held]] = held
+        before &= np.arange(len(tokens)) < ends[tokens.user]
+        return self._fit(tokens.where(before), seed, self.settings.max_epochs, (tokens.user[held], tokens.item[held]))
+
+    def _fit(self, tokens: Tokens, seed: int, epochs: int, held: tuple[NDArray, NDArray] | None) -> Fitted:
+        settings = self.settings
+        seed_everything(seed)
+        windows = TrainingWindows(tokens, length=settings.length, window=settings.window, decay=settings.window_decay)
+        words = self.catalogue.vocabulary(windows.item_counts(len(self.catalogue.item_ids)))
+        inputs = self.catalogue.inputs(words)
+        config = UserModelConfig(
+            content=self.catalogue.content.shape[1],
+            items=len(words.items),
+            categories=len(words.categories),
+            brands=len(words.brands),
+            width=settings.width,
+            blocks=settings.blocks,
+            heads=settings.heads,
+            length=settings.length,
+            temperature=settings.temperature,
+        )
+        model = UserModel(config, settings.dropout, settings.id_dropout, settings.part_dropout)
+        objective = NextItems(tokens, TowerItems.of(inputs, self.device), settings, seed, self.device)
+        trained = train(
+            model,
+            lambda rng: windows.batches(rng, settings.batch_users),
+            objective.loss,
+            TrainerSettings(
+                epochs=epochs,
+                learning_rate=settings.learning_rate,
+                weight_decay=settings.weight_decay,
+                warm_up_steps=settings.warm_up_steps,
+                accumulate=settings.accumulate,
+                patience=settings.patience,
+                average=settings.average,
+                seed=seed,
+                device=self.device,
+            ),
+            None if held is None else lambda model: objective.recall(model, *held),
+            self._tell,
+        )
+        weights = {name: value.cpu().numpy() for name, value in trained.model.state_dict().items()}
+        fitted = NumpyUserModel(config, weights)
+        return Fitted(fitted, words, fitted.item_vectors(inputs), trained)
+
+
+class NextItems:
+    """The objective: of all items (or a sample), those that the user engages with next.
+
+    Softmax cross entropy of cosines over a temperature. A sample is uniform, the same for a whole batch, joined by the
+    batch's own hits; each negative's score is corrected by the logarithm of its chance to be drawn (logQ, Yi et al.
+    2019), and a hit is no negative of its own.
+    """
+
+    def __init__(
+        self, tokens: Tokens, items: TowerItems, settings: UserModelSettings, seed: int, device: str = "cpu"
+    ) -> None:
+        self._tokens, self._items, self._settings = tokens, items, settings
+        self._device = device
+        self._rng = np.random.default_rng(seed + 1)
+        self._count = len(items.id)
+
+    def loss(self, model: UserModel, batch: Batch) -> Tensor:
+        """Mean over the batch's hits, each weighing its weight."""
+        every = self._count <= FULL_SOFTMAX_ITEMS
+        history = self._tokens.item[batch.rows]
+        if every:
+            vectors = model.items(self._items)
+            columns_of = {"history": history, "hits": batch.hits}
+        else:
+            needed = np.unique(np.concatenate([history[batch.known], batch.hits.ravel()]))
+            drawn = self._rng.choice(self._count, min(self._settings.negatives, self._count), replace=False)
+            rows = np.concatenate([needed, np.setdiff1d(drawn, needed)])
+            place = np.zeros(self._count, np.int64)
+            place[rows] = np.arange(len(rows))
+            vectors = model.items(self._items.take(self._tensor(rows)))
+            columns_of = {"history": place[history], "hits": place[batch.hits]}
+        query = self._queries(model, vectors, columns_of["history"], batch)
+        logits = query.float() @ vectors.float().T / self._settings.temperature
+        hits, weights = self._tensor(columns_of["hits"]).long(), self._tensor(batch.weights)
+        chosen = logits.gather(1, hits)
+        if not every:
+            chance = np.full(len(rows), min(1.0, self._settings.negatives / self._count))
+            logits = logits - torch.log(self._tensor(chance).float())
+        return ((torch.logsumexp(logits, dim=1, keepdim=True) - chosen) * weights).sum() / weights.sum()
+
+    def recall(self, model: UserModel, users: NDArray[np.int32], items: NDArray[np.int32]) -> float:
+        """Recall@10 of one held-out item a user, among all items but those of his history."""
+        vectors = model.items(self._items)
+        queries = query_vectors(model, vectors, self._tokens, users, self._settings.length)
+        found = 0
+        starts, ends = last_windows(self._tokens.user, users, len(self._tokens))
+        for at in range(0, len(users), USERS_AT_ONCE):
+            score = (queries[at : at + USERS_AT_ONCE] @ vectors.T).float().cpu().numpy()
+            for row, (start, end) in enumerate(zip(starts[at:], ends[at:], strict=False)):
+                if row < len(score):
+                    own = self._tokens.item[start:end][self._tokens.target[start:end]]
+                    score[row, own] = -np.inf
+            best = top_items(score, VALIDATED_AT)
+            found += int((best == items[at : at + USERS_AT_ONCE, None]).any(axis=1).sum())
+        return found / max(len(users), 1)
+
+    def _queries(self, model: UserModel, vectors: Tensor, history: NDArray, batch: Batch) -> Tensor:
+        known = self._tensor(batch.known)
+        types, times = self._tokens.type[batch.rows], self._tokens.time[batch.rows]
+        embedded = vectors[self._tensor(history).long()] * known[..., None]
+        return model.queries(embedded, self._tensor(types), self._tensor(times), known)[self._tensor(batch.asking)]
+
+    def _tensor(self, array: NDArray) -> Tensor:
+        return torch.as_tensor(array).to(self._device)
+
+
+def query_vectors(model: UserModel, vectors: Tensor, tokens: Tokens, users: NDArray[np.int32], length: int) -> Tensor:
+    """(len(users), W): what each user wants after his last token; zero rows for users without one."""
+    starts, ends = last_windows(tokens.user, users, length)
+    out = torch.zeros((len(users), vectors.shape[1]), device=vectors.device)
+    some = np.flatnonzero(ends > starts)
+    for at in range(0, len(some), USERS_AT_ONCE):
+        chosen = some[at : at + USERS_AT_ONCE]
+        rows, known = padded(starts[chosen], ends[chosen])
+        mask = torch.as_tensor(known).to(vectors.device)
+        queries = model.queries(
+            vectors[torch.as_tensor(tokens.item[rows]).long().to(vectors.device)] * mask[..., None],
+            torch.as_tensor(tokens.type[rows]).to(vectors.device),
+            torch.as_tensor(tokens.time[rows]).to(vectors.device),
+            mask,
+        )
+        out[torch.as_tensor(chosen)] = queries[torch.arange(len(chosen)), mask.sum(dim=1) - 1].float()
+    return out
+
+
+def last_targets(tokens: Tokens, rng: np.random.Generator, most: int) -> NDArray[np.int64]:
+    """Rows of the last targets of up to `most` users, of those who have a token before it, ascending."""
+    rows = np.flatnonzero(tokens.target)
+    last = rows[np.append(tokens.user[rows][1:] != tokens.user[rows][:-1], True)] if len(rows) else rows
+    last = last[(last > 0) & (tokens.user[last - 1] == tokens.user[last])]
+    return np.sort(rng.choice(last, most, replace=False)) if len(last) > most else last
+
+
+class UserModelRecommender(ScoringRecommender):
+    """Cosine of the user's query vector with every item's vector."""
+
+    name = "user-model"
+    deterministic = False
+
+    def __init__(self, catalogue: Catalogue, settings: UserModelSettings, seed: int, **options: object) -> None:
+        self.seed = seed
+        self._trainer = UserModelTrainer(catalogue, settings, **options)
+
+    def fit(self, split: Split) -> None:
+        """Choose the number of epochs on the users' last events of the fit part, then train on all of it."""
+        self.split = split
+        self.fitted = self._trainer.fit(tokens_of(split, split.fit), self.seed)
+        self._history = tokens_of(split, split.history)
+
+    def queries(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
+        """(len(users), W): what the users want after their history."""
+        return queries_of(self.fitted, self._history, users)
+
+    def scores(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
+        return self.queries(users) @ self.fitted.vectors.T
+
+
+def queries_of(fitted: Fitted, tokens: Tokens, users: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(len(users), W), with the weights that serve, in torch for the sake of batches."""
+    model = torch_model(fitted.model)
+    with torch.no_grad():
+        return query_vectors(model, torch.as_tensor(fitted.vectors), tokens, users, fitted.model.config.length).numpy()
+
+
+def torch_model(model: NumpyUserModel) -> UserModel:
+    """The same model as a torch module, in evaluation mode."""
+    made = UserModel(model.config)
+    made.load_state_dict({name: torch.as_tensor(value) for name, value in model.weights.items()})
+    return made.eval()
