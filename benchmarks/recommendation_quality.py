@@ -19,7 +19,7 @@ from services.core.settings import get_settings
 from services.ingest.importers.base import ImportOptions
 from services.simulation.config import ShopConfig
 from services.simulation.shop import SimulatedShop
-from training.compare import Builders, Comparison, ShopData, compare
+from training.compare import BASELINES, Builders, Comparison, ShopData, compare
 
 BAR = 1.0
 """Of the pipeline's Recall@10 over item-kNN's."""
@@ -31,7 +31,7 @@ def run() -> dict[str, Any]:
     """Recall@10 and NDCG@10 of every model with 95% intervals."""
     data, target = _data()
     shop = ShopData(data.source, data.events, data.item_ids, data.vectors)
-    return _answer(compare(shop, builders(data, Builders), target=target), data.source)
+    return _answer(compare(shop, builders(data, Builders), models=",".join(BASELINES), target=target), data.source)
 
 
 def _data() -> tuple[EvaluationData, str]:
@@ -51,7 +51,7 @@ def _data() -> tuple[EvaluationData, str]:
 def _answer(comparison: Comparison, source: str) -> dict[str, Any]:
     print(comparison.markdown)
     reached = {result.name: result.metrics["recall@10"] for result in comparison.results}
-    pipeline, neighbours = reached["pipeline"], reached["item-knn"]
+    pipeline, neighbours = reached["linear-blend"], reached["item-knn"]
     figure = pipeline.mean / neighbours.mean
     return {
         "name": "recommendation_quality",

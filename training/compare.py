@@ -18,14 +18,21 @@ from services.features.portrait import Portrait
 from services.features.snapshot import ItemSnapshot
 from training import baselines
 from training.baselines import PairBuilder
+from training.configs import run_config
 from training.evaluation import ModelResult, evaluate_all
 from training.event_log import make_event_log
+from training.learned import LearnedModels, LearnedPipeline, UserModelRecommender
 from training.pipeline import PipelineInputs, PipelineRecommender
 from training.recommender import Recommender
 from training.report import document, markdown
 from training.splits import LEAVE_ONE_OUT, TIME, Split, by_time, leave_one_out
+from training.user_model import Catalogue
 
-MODELS = ("popularity", "item-knn", "co-engagement", "last-item-content", "weighted-profile", "pipeline")
+BASELINES = ("popularity", "item-knn", "co-engagement", "last-item-content", "weighted-profile", "linear-blend")
+"""Nothing is trained for them: `linear-blend` is the serving pipeline with weights set by hand."""
+MODELS = (*BASELINES, "user-model", "pipeline")
+WITH_CONTENT = frozenset({"linear-blend", "user-model", "pipeline"})
+"""Models that use texts where there are any."""
 CONTENT_MODELS = frozenset({"last-item-content", "weighted-profile"})
 SPLITS = (LEAVE_ONE_OUT, TIME)
 PARTS = ("test", "unrefitted", "validation")
@@ -36,13 +43,15 @@ ServingBuilder = Callable[[pa.Table, pa.Table], tuple[ItemSnapshot, Mapping[str,
 
 @dataclass(frozen=True)
 class ShopData:
-    """`events` in canonical columns; `vectors` (items, D) float32 in the order of `item_ids`, unit or zero rows, None
+    """`events` and `items` in canonical columns; of items the learned models read categories, brands and prices (None:
+    they know ids and vectors alone). `vectors` (items, D) float32 in the order of `item_ids`, unit or zero rows, None
     where there is nothing to encode."""
 
     source: str
     events: pa.Table
     item_ids: pa.Array
     vectors: NDArray[np.float32] | None
+    items: pa.Table | None = None
 
 
 @dataclass(frozen=True)
@@ -84,10 +93,14 @@ def compare(
     part: str = "test",
     target: str = "",
     seeds: int = 1,
+    config: str = "default",
+    device: str = "cpu",
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Fit and measure the models named; all that the data allow when none is.
 
+    `config`: the settings of the learned models (`training.configs`); `tell` hears each of their epochs.
     `target`: comma-separated event types that are predicted; when empty, purchases, or the strongest type there is.
 
     Raises:
@@ -97,7 +110,8 @@ def compare(
     if data.vectors is None and not models:
         names = [name for name in names if name not in CONTENT_MODELS]
     chosen = make_split(data, split, part, target)
-    factories = [recommender(name, data, builders) for name in names]
+    learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell)
+    factories = [recommender(name, data, builders, learned) for name in names]
     results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, progress=progress)
     return Comparison(results, document(chosen, results, data.source), markdown(chosen, results, data.source))
 
@@ -117,7 +131,12 @@ def make_split(data: ShopData, name: str, part: str, target: str = "") -> Split:
     return {"test": pair.test, "unrefitted": pair.test_unrefitted, "validation": pair.validation}[part]
 
 
-def recommender(name: str, data: ShopData, builders: Builders) -> Callable[[int], Recommender]:
+def catalogue_of(data: ShopData) -> Catalogue:
+    """What the learned models know of the items."""
+    return Catalogue.bare(data.item_ids, data.vectors) if data.items is None else Catalogue.of(data.items, data.vectors)
+
+
+def recommender(name: str, data: ShopData, builders: Builders, learned: LearnedModels) -> Callable[[int], Recommender]:
     """A factory (of a seed) for one of `MODELS`."""
     if name in CONTENT_MODELS and data.vectors is None:
         raise InvalidInput(f"{name} needs item texts: name a catalogue with --items, or leave it out of --models")
@@ -132,5 +151,7 @@ def recommender(name: str, data: ShopData, builders: Builders) -> Callable[[int]
         "co-engagement": lambda seed: baselines.CoEngagementRecommender(builders.pairs),
         "last-item-content": lambda seed: baselines.last_item_content(vectors),
         "weighted-profile": lambda seed: baselines.weighted_profile(vectors),
-        "pipeline": lambda seed: PipelineRecommender(inputs),
+        "linear-blend": lambda seed: PipelineRecommender(inputs, name="linear-blend"),
+        "user-model": lambda seed: UserModelRecommender(learned, seed),
+        "pipeline": lambda seed: LearnedPipeline(inputs, learned, seed),
     }[name]

@@ -41,18 +41,40 @@ class UserModelSettings:
 
 
 @dataclass(frozen=True)
+class RankerSettings:
+    """How a ranker is built and trained. `users`: at most so many users' lists; `held_out`: the share of them that
+    chooses the epoch. `value`: what a click, a cart and a purchase are worth."""
+
+    hidden: tuple[int, int] = (64, 32)
+    dropout: float = 0.1
+    value: tuple[float, float, float] = (1.0, 4.0, 16.0)
+    users: int = 20_000
+    held_out: float = 0.15
+    calibration_users: int = 2_000
+    batch_users: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    average: float = 0.99
+    max_epochs: int = 30
+    patience: int = 4
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """A named run of `portrait train` and `portrait evaluate --config`."""
 
     name: str
     user_model: UserModelSettings
+    ranker: RankerSettings
 
 
 _DEFAULT = UserModelSettings()
 
 CONFIGS: dict[str, RunConfig] = {
-    "default": RunConfig("default", _DEFAULT),
-    "small": RunConfig("small", replace(_DEFAULT, width=64, max_epochs=10)),
+    "default": RunConfig("default", _DEFAULT, RankerSettings()),
+    "small": RunConfig(
+        "small", replace(_DEFAULT, width=32, max_epochs=3), RankerSettings(hidden=(16, 8), max_epochs=3)
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from training.bootstrap import Interval, bootstrap_means
 from training.recommender import Recommender
 from training.splits import Split
 
-CUTOFFS = (1, 5, 10, 20, 50, 100)
+CUTOFFS = (1, 5, 10, 20, 50, 100, 500)
 LIST_LENGTH = 10
 """The list that coverage, novelty, diversity and popularity are measured on."""
 

@@ -55,6 +55,7 @@ class PipelineRecommender:
         self._user_ids = split.log.user_ids.to_pylist()
         ids = pa.array(list(self.inputs.snapshot.item_ids), pa.string())
         codes = pc.fill_null(pc.index_in(ids, value_set=split.log.item_ids), -1)
+        self.codes = codes.to_numpy(zero_copy_only=False).astype(np.int32)
         self._code = dict(zip(ids.to_pylist(), codes.to_pylist(), strict=True))
 
     def recommend(self, users: NDArray[np.int32], k: int) -> NDArray[np.int32]:

@@ -121,6 +121,24 @@ def leave_one_out(log: EventLog) -> SplitPair:
     )
 
 
+def hold_out_last(split: Split) -> Split:
+    """The fit part without each user's last target event and what follows it; those last targets are to be predicted.
+
+    For choosing settings, and for training what stands on other models. Users who would have no history only teach.
+    """
+    log = split.log
+    rows = np.flatnonzero(split.fit & log.target)
+    last = rows[_rank_from_end(log.user[rows]) == 0]
+    known = split.fit & log.engaged
+    first = np.full(log.user_count, len(log.user), np.int64)
+    np.minimum.at(first, log.user[known], np.flatnonzero(known))
+    last = last[first[log.user[last]] < last]
+    if not len(last):
+        raise InvalidInput("No user has two events to learn from: there is nothing to choose settings by")
+    before = split.fit & _before(log, last)
+    return Split(f"{split.name}-held-out", log, before, before, last)
+
+
 def by_time(log: EventLog, share: float = 0.1) -> SplitPair:
     """The last `share` of the target events (of all users) tests, the `share` before it validates.
 

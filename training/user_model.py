@@ -1,4 +1,4 @@
-"""Trains the user model and ranks with it: retrieval alone, under the name `user-model`."""
+"""Trains the user model: what a user engages with next, from his events and what is known of the items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from services.networks.numpy_user_model import NumpyUserModel
 from services.networks.user_config import UserModelConfig
 from services.networks.user_model import UserModel
 from training.configs import FULL_SOFTMAX_ITEMS, UserModelSettings
-from training.recommender import ScoringRecommender, top_items
-from training.sequences import Batch, Tokens, TrainingWindows, last_windows, padded, tokens_of
+from training.recommender import top_items
+from training.sequences import Batch, Tokens, TrainingWindows, last_windows, padded
 from training.splits import Split
 from training.trainer import Trained, TrainerSettings, seed_everything, train
 
@@ -47,6 +47,13 @@ class Catalogue:
             brands=tuple(items["brand"].to_pylist()),
             prices=items["price"].cast(pa.float64()).to_numpy(zero_copy_only=False),
         )
+
+    @classmethod
+    def bare(cls, item_ids: pa.Array, content: NDArray[np.float32] | None) -> "Catalogue":
+        """Of items of which only ids, and perhaps vectors, are known."""
+        count = len(item_ids)
+        content = np.zeros((count, 1), np.float32) if content is None else content
+        return cls(tuple(item_ids.to_pylist()), content, ((),) * count, (None,) * count, np.full(count, np.nan))
 
     def vocabulary(self, counts: NDArray[np.float32], least: int = 2) -> Vocabulary:
         """The words of this catalogue; categories and brands of fewer than `least` items have no embedding."""
@@ -89,22 +96,16 @@ class UserModelTrainer:
     ) -> None:
         self.catalogue, self.settings, self.device, self._tell = catalogue, settings, device, tell
 
-    def fit(self, tokens: Tokens, seed: int, epochs: int | None = None) -> Fitted:
-        """Train on all tokens. `epochs` None: as many as serve the users' last targets best when these are held out."""
-        if epochs is None:
-            epochs = self.best_epochs(tokens, seed).trained.epochs
+    def fit(self, tokens: Tokens, seed: int, epochs: int) -> Fitted:
+        """Train on the tokens, exactly so many epochs."""
         return self._fit(tokens, seed, max(epochs, 1), None)
 
-    def best_epochs(self, tokens: Tokens, seed: int) -> Fitted:
-        """Train without the last target of some users, up to the epoch after which these are found no better."""
+    def fit_until_best(self, tokens: Tokens, held: Split, seed: int) -> Fitted:
+        """Train on tokens that lack the targets of `held`, up to the epoch after which those are found no better."""
         rng = np.random.default_rng(seed + 7)
-        held = last_targets(tokens, rng, self.settings.validation_users)
-        before = np.ones(len(tokens), bool)
-        before[held] = False
-        ends = np.full(int(tokens.user.max(initial=-1)) + 1, len(tokens), np.int64)
-        ends[tokens.user[held]] = held
-        before &= np.arange(len(tokens)) < ends[tokens.user]
-        return self._fit(tokens.where(before), seed, self.settings.max_epochs, (tokens.user[held], tokens.item[held]))
+        indptr, items = held.target_items
+        some = np.sort(rng.permutation(len(held.users))[: self.settings.validation_users])
+        return self._fit(tokens, seed, self.settings.max_epochs, (held.users[some], items[indptr[some]]))
 
     def _fit(self, tokens: Tokens, seed: int, epochs: int, held: tuple[NDArray, NDArray] | None) -> Fitted:
         settings = self.settings
@@ -231,38 +232,6 @@ def query_vectors(model: UserModel, vectors: Tensor, tokens: Tokens, users: NDAr
         )
         out[torch.as_tensor(chosen)] = queries[torch.arange(len(chosen)), mask.sum(dim=1) - 1].float()
     return out
-
-
-def last_targets(tokens: Tokens, rng: np.random.Generator, most: int) -> NDArray[np.int64]:
-    """Rows of the last targets of up to `most` users, of those who have a token before it, ascending."""
-    rows = np.flatnonzero(tokens.target)
-    last = rows[np.append(tokens.user[rows][1:] != tokens.user[rows][:-1], True)] if len(rows) else rows
-    last = last[(last > 0) & (tokens.user[last - 1] == tokens.user[last])]
-    return np.sort(rng.choice(last, most, replace=False)) if len(last) > most else last
-
-
-class UserModelRecommender(ScoringRecommender):
-    """Cosine of the user's query vector with every item's vector."""
-
-    name = "user-model"
-    deterministic = False
-
-    def __init__(self, catalogue: Catalogue, settings: UserModelSettings, seed: int, **options: object) -> None:
-        self.seed = seed
-        self._trainer = UserModelTrainer(catalogue, settings, **options)
-
-    def fit(self, split: Split) -> None:
-        """Choose the number of epochs on the users' last events of the fit part, then train on all of it."""
-        self.split = split
-        self.fitted = self._trainer.fit(tokens_of(split, split.fit), self.seed)
-        self._history = tokens_of(split, split.history)
-
-    def queries(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
-        """(len(users), W): what the users want after their history."""
-        return queries_of(self.fitted, self._history, users)
-
-    def scores(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
-        return self.queries(users) @ self.fitted.vectors.T
 
 
 def queries_of(fitted: Fitted, tokens: Tokens, users: NDArray[np.int32]) -> NDArray[np.float32]:

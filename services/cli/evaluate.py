@@ -35,6 +35,7 @@ def evaluate(
         str, typer.Option(help="Event types to predict; purchases, or the strongest there is, when empty.")
     ] = "",
     models: Annotated[str, typer.Option(help="Comma-separated; all that the data allow when empty.")] = "",
+    config: Annotated[str, typer.Option(help="Settings of the learned models: default, small.")] = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of models that have randomness.")] = 1,
     json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
@@ -46,16 +47,18 @@ def evaluate(
 
     compare = importlib.import_module(COMPARE)
     wanted = compare.wanted_models(models)
-    encode = any(name in compare.CONTENT_MODELS or name == "pipeline" for name in wanted)
+    encode = any(name in compare.CONTENT_MODELS or name in compare.WITH_CONTENT for name in wanted)
     data = load(events, items, format=format, mapping=map or [], event_type=event_type, encode=encode)
     result = compare.compare(
-        compare.ShopData(data.source, data.events, data.item_ids, data.vectors),
+        compare.ShopData(data.source, data.events, data.item_ids, data.vectors, data.items),
         builders(data, compare.Builders),
         models=models,
         split=split,
         part=part,
         target=target,
         seeds=seeds,
+        config=config,
+        tell=_tell,
         progress=lambda name: error_console().print(f"{name} measured"),
     )
     if json is not None:
@@ -63,6 +66,14 @@ def evaluate(
     if markdown is not None:
         markdown.write_text(result.markdown, encoding="utf-8")
     console().print(result.markdown)
+
+
+def _tell(figures: dict[str, float]) -> None:
+    """One line an epoch."""
+    parts = [f"epoch {figures['epoch']:.0f}", f"loss {figures['loss']:.3f}", f"{figures['seconds']:.0f} s"]
+    if "validation" in figures:
+        parts.append(f"held out {figures['validation']:.4f}")
+    error_console().print("  " + ", ".join(parts))
 
 
 def load(

@@ -37,50 +37,56 @@ class SparseScores:
 class PortraitView:
     """What the transforms need of a user. D is the snapshot's dimension.
 
-    `long_term`, `short_term`, `query` float32 (D,): zero where the user has none in the snapshot's space. `query` is a
-    learned query vector. `interests` float32 (i, D): the medoids' vectors. `category_weight` float32 (categories + 1,)
-    and `brand_weight` float32 (brands + 1,): affinity by code, the last entry 0 for "none". `log_price`: natural
-    logarithm of the typical price, NaN unknown; `price_width`: half the 10–90% band in logarithms. `item_to_item`:
-    summed decayed neighbour scores of the recent items; `neighbour_items`: of similar users; `engaged_at`: time of the
-    last engagement, epoch seconds (as float64 `engaged_times` beside its indices).
+    `long_term`, `short_term`, `last` float32 (D,): zero where the user has none in the snapshot's space; `last` is the
+    vector of the latest positive item. `interests` float32 (i, D): the medoids' vectors. `category_weight` float32
+    (categories + 1,) and `brand_weight` float32 (brands + 1,): affinity by code, the last entry 0 for "none".
+    `log_price`: natural logarithm of the typical price, NaN unknown; `price_width`: half the 10–90% band in logarithms.
+    `item_to_item`: summed decayed neighbour scores of the recent items; `last_item_to_item`: of the latest alone;
+    `neighbour_items`: of similar users; `engaged_at`: time of the last engagement, epoch seconds (as float64
+    `engaged_times` beside its indices). `history`: how many positive items are known, up to the 50 kept.
     """
 
     long_term: FloatArray
     short_term: FloatArray
-    query: FloatArray
+    last: FloatArray
     interests: FloatArray
     category_weight: FloatArray
     brand_weight: FloatArray
     log_price: float
     price_width: float
     item_to_item: SparseScores
+    last_item_to_item: SparseScores
     neighbour_items: SparseScores
     engaged: IndexArray
     engaged_times: NDArray[np.float64]
+    history: int
     confidence: float
 
 
-def view_portrait(portrait: Portrait, snapshot: ItemSnapshot, *, query: FloatArray | None = None) -> PortraitView:
+def view_portrait(portrait: Portrait, snapshot: ItemSnapshot) -> PortraitView:
     """The portrait in the snapshot's numbers. Vectors of another space are not comparable and so not used."""
     comparable = portrait.space == snapshot.space
     recent = snapshot.indices([item.item_id for item in portrait.recent_items])
     weights = np.array([item.weight for item in portrait.recent_items], np.float32)
     times = np.array([item.timestamp for item in portrait.recent_items], np.float64)
     engaged, engaged_times = _latest(recent, times)
+    positive = recent[(recent >= 0) & (weights > 0)]
     log_price, price_width = _price(portrait)
     return PortraitView(
         long_term=_vector(portrait.long_term if comparable else None, snapshot),
         short_term=_vector(portrait.short_term if comparable else None, snapshot),
-        query=np.zeros(snapshot.dimension, np.float32) if query is None else query,
+        last=snapshot.vectors[positive[0]] if positive.size else np.zeros(snapshot.dimension, np.float32),
         interests=_interests(portrait, snapshot),
         category_weight=_weights(portrait.categories, snapshot.category_index),
         brand_weight=_weights(portrait.brands, snapshot.brand_index),
         log_price=log_price,
         price_width=price_width,
-        item_to_item=_item_to_item(recent[(recent >= 0) & (weights > 0)][:RECENT_ITEMS], snapshot),
+        item_to_item=_item_to_item(positive[:RECENT_ITEMS], snapshot),
+        last_item_to_item=_item_to_item(positive[:1], snapshot),
         neighbour_items=_named_scores(portrait.neighbour_items, snapshot),
         engaged=engaged,
         engaged_times=engaged_times,
+        history=positive.size,
         confidence=portrait.confidence,
     )
 

@@ -33,6 +33,9 @@ FEATURES: tuple[str, ...] = (
     "freshness",
     "available",
     "confidence",
+    "last_cosine",
+    "last_item_to_item",
+    "history",
 )
 """Columns of `user_item_features`, in order (docs/features.md describes each)."""
 
@@ -45,6 +48,9 @@ TREND_CEILING = 8.0
 RATING_PRIOR_COUNT = 5.0
 """Ratings of the neutral value 3 that every item is given beforehand."""
 
+LOG_HISTORY = math.log1p(50)
+"""Of the most items a portrait remembers."""
+
 _ENGAGEMENT = {name: position for position, name in enumerate(ENGAGEMENT_FEATURES)}
 
 FloatArray = NDArray[np.float32]
@@ -56,6 +62,7 @@ def user_item_features(
     indices: NDArray[np.int32],
     retrieval: FloatArray | None,
     now: float,
+    query: FloatArray | None = None,
 ) -> FloatArray:
     """The features of one user with each of some items.
 
@@ -65,6 +72,7 @@ def user_item_features(
         indices: int32 (n,), items of the snapshot.
         retrieval: float32 (n,), how strongly retrieval proposed each item, 0–1; None: 0 for all.
         now: epoch seconds that ages are measured from.
+        query: float32 (n,), cosine of each item with a learned query vector; None: 0 for all.
 
     Returns:
         float32 (n, len(FEATURES)), finite.
@@ -76,6 +84,9 @@ def user_item_features(
     _affinities(features, view, snapshot, indices)
     features[:, COLUMN["item_to_item"]] = view.item_to_item.of(indices)
     features[:, COLUMN["neighbour_score"]] = view.neighbour_items.of(indices)
+    features[:, COLUMN["last_item_to_item"]] = view.last_item_to_item.of(indices)
+    if query is not None:
+        features[:, COLUMN["query_cosine"]] = query
     if retrieval is not None:
         features[:, COLUMN["retrieval_score"]] = retrieval
     features[:, COLUMN["recency"]] = _recency(view, indices, now)
@@ -83,16 +94,17 @@ def user_item_features(
     features[:, COLUMN["freshness"]] = _freshness(snapshot, indices, now)
     features[:, COLUMN["available"]] = snapshot.available[indices]
     features[:, COLUMN["confidence"]] = view.confidence
+    features[:, COLUMN["history"]] = math.log1p(view.history) / LOG_HISTORY
     return features
 
 
 def _cosines(features: FloatArray, view: PortraitView, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> None:
     """Cosines with the user's vectors; with the interests the greatest, at least 0."""
-    queries = np.concatenate((view.long_term[None], view.short_term[None], view.query[None], view.interests))
+    queries = np.concatenate((view.long_term[None], view.short_term[None], view.last[None], view.interests))
     cosines = snapshot.vectors[indices] @ queries.T
     features[:, COLUMN["long_term_cosine"]] = cosines[:, 0]
     features[:, COLUMN["short_term_cosine"]] = cosines[:, 1]
-    features[:, COLUMN["query_cosine"]] = cosines[:, 2]
+    features[:, COLUMN["last_cosine"]] = cosines[:, 2]
     features[:, COLUMN["interest_cosine"]] = cosines[:, 3:].max(axis=1, initial=0)
 
 

@@ -22,6 +22,7 @@ class Source(IntFlag):
     NEWEST = 256
     CONTEXT = 512
     FILTER = 1024
+    QUERY = 2048
 
 
 SOURCE_NAMES = tuple(source.name.lower() for source in Source)

@@ -24,6 +24,8 @@ class PipelineConfig:
     max_candidates: int = 500
     nearest_quota: int = 60
     """Neighbours of each query vector (long-term, short-term, each interest)."""
+    query_quota: int = 200
+    """Items nearest to the learned query vector."""
     item_to_item_quota: int = 150
     item_to_item_items: int = 10
     """Of how many of the user's latest items the co-engaged items are taken."""

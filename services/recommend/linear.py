@@ -37,6 +37,9 @@ class BlendWeights:
     freshness: float = 0.1
     available: float = 0.0
     confidence: float = 0.0
+    last_cosine: float = 0.0
+    last_item_to_item: float = 0.0
+    history: float = 0.0
 
 
 class LinearBlend:

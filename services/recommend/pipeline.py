@@ -1,6 +1,7 @@
 """From a portrait to a list: fold, retrieve, filter, rank, re-rank, explain. Pure NumPy over one item snapshot."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 import numpy as np
@@ -14,6 +15,7 @@ from services.recommend.config import PipelineConfig
 from services.recommend.exploration import explore
 from services.recommend.fold import fold_events
 from services.recommend.linear import LinearBlend
+from services.recommend.queries import QueryModel
 from services.recommend.ranker import Ranker
 from services.recommend.reasons import Evidence, Reasons
 from services.recommend.request import ItemFilter, RankRequest, RecentEvent, RecommendationRequest
@@ -21,7 +23,7 @@ from services.recommend.rerank import Group, best_first, select
 from services.recommend.result import Ranking, Recommendation, SimilarItems, rounded
 from services.recommend.retrieval import retrieve
 from services.recommend.similar import similar_items
-from services.recommend.sources import CandidateSource, default_sources
+from services.recommend.sources import CandidateSource, NearestToQuery, default_sources
 from services.recommend.stages import Stages
 from services.recommend.user import UserView, view_user
 
@@ -35,11 +37,15 @@ class RecommendationPipeline:
         ranker: Ranker | None = None,
         config: PipelineConfig | None = None,
         sources: Sequence[CandidateSource] | None = None,
+        queries: QueryModel | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.ranker = LinearBlend() if ranker is None else ranker
         self.config = PipelineConfig() if config is None else config
+        self._queries = queries
         self._sources = default_sources() if sources is None else tuple(sources)
+        if queries is not None:
+            self._sources = (NearestToQuery(queries), *self._sources)
         self._evidence = Evidence.of(FEATURES)
         self._source_names = [source_names(mask) for mask in range(1 << len(SOURCE_NAMES))]
 
@@ -77,6 +83,12 @@ class RecommendationPipeline:
             cold=user.cold,
             stages=stages.seconds,
         )
+
+    def candidates(self, portrait: Portrait, request: RecommendationRequest, now: float) -> tuple[Candidates, NDArray]:
+        """What the ranker would be asked about for a request: the candidates, and their features float32 (n, F)."""
+        user = self._user(portrait, request.recent_events, request.context, now)
+        found = self._retrieve(user, request)
+        return found, self._features(user, found.indices, found.retrieval_scores(), now)
 
     def rank(self, portrait: Portrait, request: RankRequest, now: float) -> Ranking:
         """The caller's items in the user's order. Nothing is left out: bought and unavailable items are ranked too."""
@@ -128,7 +140,8 @@ class RecommendationPipeline:
         self, portrait: Portrait, events: Sequence[RecentEvent], context: dict[str, object], now: float
     ) -> UserView:
         folded = fold_events(portrait, events, self.snapshot, self.config, now) if events else portrait
-        return view_user(folded, context, self.snapshot, self.config)
+        user = view_user(folded, context, self.snapshot, self.config)
+        return user if self._queries is None else replace(user, query=self._queries.query(folded))
 
     def _retrieve(self, user: UserView, request: RecommendationRequest) -> Candidates:
         excluded = user.excluded
@@ -141,7 +154,8 @@ class RecommendationPipeline:
     def _features(
         self, user: UserView, indices: NDArray[np.int32], retrieval: NDArray[np.float32] | None, now: float
     ) -> NDArray[np.float32]:
-        return user_item_features(user.view, self.snapshot, indices, retrieval, now)
+        query = None if user.query is None or self._queries is None else self._queries.vectors[indices] @ user.query
+        return user_item_features(user.view, self.snapshot, indices, retrieval, now, query)
 
     def _select(
         self, scores: NDArray[np.float32], candidates: Candidates, request: RecommendationRequest

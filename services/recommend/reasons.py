@@ -48,8 +48,8 @@ class Evidence:
             return tuple(features.index(name) for name in names)
 
         return cls(
-            co_engaged=columns("item_to_item"),
-            alike=columns("long_term_cosine", "short_term_cosine"),
+            co_engaged=columns("item_to_item", "last_item_to_item"),
+            alike=columns("long_term_cosine", "short_term_cosine", "last_cosine", "query_cosine"),
             interest=columns("interest_cosine"),
             category=columns("category_affinity"),
             brand=columns("brand_affinity"),

@@ -19,6 +19,7 @@ MAX_ANCHORS = 20
 class UserView:
     """Indices int32 into one snapshot; items that it does not hold are left out.
 
+    `query` float32 (W,): the learned query vector, None without a model or a history; its space is the query model's.
     `view`: what the features are computed from. `recent`: the latest items engaged with positively, newest first,
     beside `recent_items`; `medoids`: of the interests, heaviest first; `excluded`: bought and hidden; `categories`:
     favourite category codes, heaviest first; `anchors`: items and `context_categories`: codes that the request's
@@ -34,6 +35,7 @@ class UserView:
     categories: NDArray[np.int32]
     anchors: NDArray[np.int32]
     context_categories: NDArray[np.int32]
+    query: NDArray[np.float32] | None = None
 
     @property
     def has_long_term(self) -> bool:

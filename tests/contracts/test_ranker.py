@@ -2,12 +2,28 @@
 
 import numpy as np
 import pytest
+import torch
 
 from services.features.transforms import FEATURES
+from services.networks.numpy_ranker import NumpyRanker
+from services.networks.ranker_config import RankerConfig
+from services.networks.ranker_network import RankerNetwork
+from services.recommend.learned import LearnedRanker
 from services.recommend.linear import BlendWeights, LinearBlend
 from services.recommend.ranker import Ranker
 
-RANKERS = [LinearBlend(), LinearBlend(BlendWeights(popularity=2.0, long_term_cosine=-1.0), version="2")]
+
+def learned() -> LearnedRanker:
+    """A ranker with random weights: what every contract asks holds whatever was learned."""
+    torch.manual_seed(2)
+    config = RankerConfig(features=FEATURES, hidden=(16, 8))
+    network = RankerNetwork(config)
+    torch.nn.init.normal_(network.out.weight)
+    weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    return LearnedRanker(NumpyRanker(config, weights, np.tile(np.float32([1.0, -2.0]), (3, 1))), "1")
+
+
+RANKERS = [LinearBlend(), LinearBlend(BlendWeights(popularity=2.0, long_term_cosine=-1.0), version="2"), learned()]
 
 
 @pytest.fixture(params=RANKERS, ids=lambda ranker: f"{ranker.name}@{ranker.version}")

@@ -3,6 +3,7 @@
 from services.recommend.sources.base import CandidateSource
 from services.recommend.sources.item_to_item import ItemToItem
 from services.recommend.sources.nearest import Nearest
+from services.recommend.sources.nearest_to_query import NearestToQuery
 from services.recommend.sources.popular import FavouriteCategories, Newest, Popular, Trending
 from services.recommend.sources.similar_users import SimilarUsers
 
@@ -11,6 +12,7 @@ __all__ = [
     "FavouriteCategories",
     "ItemToItem",
     "Nearest",
+    "NearestToQuery",
     "Newest",
     "Popular",
     "SimilarUsers",
