@@ -26,7 +26,7 @@ class UserModelSettings:
     id_dropout: float = 0.1
     part_dropout: float = 0.05
     temperature: float = 0.05
-    window: int = 3
+    window: int = 1
     window_decay: float = 0.5
     negatives: int = 4_096
     learning_rate: float = 1e-3
