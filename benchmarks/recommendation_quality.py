@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.evaluate import builders
-from services.cli.offline_data import EvaluationData, read_data
+from services.cli.offline_data import read_data
 from services.core.settings import get_settings
 from services.ingest.importers.base import ImportOptions
+from services.profiles.shop_data import EvaluationData
 from services.simulation.config import ShopConfig
 from services.simulation.shop import SimulatedShop
 from training.compare import BASELINES, Builders, Comparison, ShopData, compare

@@ -1,8 +1,9 @@
-"""Memory of every process under steady load: its own pages (unique set size) every 10 s, and their slope after a warm-up.
+"""Memory of every process under steady load: its own pages every 10 s, and their slope after a warm-up.
 
-`PORTRAIT_BENCH_MINUTES` (30) is how long. Pages that processes share, PostgreSQL's buffers above all, are nobody's own:
-each backend's resident size grows until it has touched them all. The figure is the steepest slope in MiB an hour (least
-squares) of the processes that lived at least half of the time that is measured. Run: `python -m benchmarks.steady_memory [MINUTES]`.
+`PORTRAIT_BENCH_MINUTES` (30) is how long. Own pages are the unique set size: what processes share, PostgreSQL's buffers
+above all, is nobody's own, and each backend's resident size grows until it has touched them all. The figure is the
+steepest slope in MiB an hour (least squares) of the processes that lived at least half of the time that is measured.
+Run: `python -m benchmarks.steady_memory [MINUTES]`.
 """
 
 import json

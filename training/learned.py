@@ -102,8 +102,8 @@ class LearnedPipeline(PipelineRecommender):
     def prepare(self, split: Split, fitted: Fitted) -> None:
         """Make `self.pipeline` that of a split with a user model."""
         super().fit(split)
-        queries = LearnedQueries(fitted.model, fitted.words, self.inputs.snapshot)
-        self.pipeline = RecommendationPipeline(self.inputs.snapshot, self._ranker, self._config, queries=queries)
+        self.queries = LearnedQueries(fitted.model, fitted.words, self.inputs.snapshot)
+        self.pipeline = RecommendationPipeline(self.inputs.snapshot, self._ranker, self._config, queries=self.queries)
 
     def candidates(self, user: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """(item codes, features) of what the ranker would be asked about."""

@@ -8,7 +8,7 @@ import typer
 from services.cli.output import console, error_console
 
 if TYPE_CHECKING:
-    from services.cli.offline_data import EvaluationData
+    from services.profiles.shop_data import EvaluationData
 
 COMPARE = "training.compare"
 """The module that does the work, loaded by name: services do not depend on training."""
@@ -80,12 +80,13 @@ def load(
     events: Path | None, items: Path | None, *, format: str, mapping: list[str], event_type: str | None, encode: bool
 ) -> "EvaluationData":
     """The data of the files, or of the running stack when no events are named."""
-    from services.cli.offline_data import read_data, stored_data  # noqa: PLC0415 - loaded when needed
+    from services.cli.offline_data import read_data  # noqa: PLC0415 - loaded when needed
     from services.core.addresses import resolve_addresses  # noqa: PLC0415 - as above
     from services.core.settings import get_settings  # noqa: PLC0415 - as above
     from services.db.session import make_engine  # noqa: PLC0415 - as above
     from services.ingest.importers.base import ImportOptions  # noqa: PLC0415 - as above
     from services.ingest.importers.mapping import parse_mapping  # noqa: PLC0415 - as above
+    from services.profiles.shop_data import stored_data  # noqa: PLC0415 - as above
 
     settings = get_settings()
     if events is not None:
@@ -100,8 +101,8 @@ def load(
 
 def builders(data: "EvaluationData", make: Any) -> Any:
     """`training.compare.Builders` (the class is `make`) that compute what the workers would."""
-    from services.cli.offline_inputs import offline_serving  # noqa: PLC0415 - loaded when needed
     from services.profiles.co_engagement import co_engagement_pairs  # noqa: PLC0415 - as above
+    from services.profiles.offline import offline_serving  # noqa: PLC0415 - loaded when needed
     from services.profiles.reference import ReferenceStatistics  # noqa: PLC0415 - as above
 
     reference = ReferenceStatistics.defaults()

@@ -1,25 +1,18 @@
-"""The data of an offline evaluation: from files in the import formats, or from the running stack's database."""
+"""The data of an offline evaluation from files in the import formats."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sqlalchemy import Engine
 
 from services.core import columns
 from services.core.clock import utc_now
 from services.core.errors import ImportFailed
 from services.core.settings import Settings
-from services.db.events import STORED_COLUMNS, read_events
-from services.db.items import read_items
-from services.db.profiles import read_item_vectors
-from services.db.session import transaction
 from services.encoders.content import item_texts
 from services.encoders.text import load_text_encoder
 from services.ingest.event_rules import EventRules
@@ -27,35 +20,9 @@ from services.ingest.importers.base import ROW, ImportOptions, Kind
 from services.ingest.importers.formats import choose_importer
 from services.ingest.importers.source import Source
 from services.ingest.item_rules import ItemRules
+from services.profiles.shop_data import EvaluationData
 
 FORMAT_ALIASES = {"sequences": "user-sequences"}
-EVENT_COLUMNS = tuple(name for name in STORED_COLUMNS if name not in ("text", "query", "received_at", "txid"))
-
-
-@dataclass(frozen=True)
-class EvaluationData:
-    """`events` and `items` in canonical columns, items in order of id; `vectors` (items, D) float32 with unit or zero
-    rows, None where there is nothing to encode."""
-
-    source: str
-    events: pa.Table
-    items: pa.Table
-    vectors: NDArray[np.float32] | None
-    space: str
-
-    @property
-    def item_ids(self) -> pa.Array:
-        return self.items[columns.ITEM_ID].combine_chunks()
-
-    def vector_table(self) -> pa.Table:
-        """The vectors as table `item_vectors` holds them: `item_id`, `space`, `vector`; none for zero rows."""
-        matrix = np.zeros((self.items.num_rows, 0), np.float32) if self.vectors is None else self.vectors
-        known = np.flatnonzero(np.any(matrix != 0, axis=1))
-        data = pa.array([row.tobytes() for row in matrix[known].astype("<f4")], pa.binary())
-        ids = self.item_ids.take(pa.array(known))
-        return pa.table(
-            {columns.ITEM_ID: ids, "space": pa.array([self.space] * len(known), pa.string()), "vector": data}
-        )
 
 
 def read_data(
@@ -75,31 +42,6 @@ def read_data(
     return EvaluationData(
         events.name, log.to_arrow(compat_level=pl.CompatLevel.oldest()), _arrow(table), vectors, space
     )
-
-
-def stored_data(engine: Engine) -> EvaluationData:
-    """Events, catalogue and the fused vectors of a database."""
-    with transaction(engine) as connection:
-        events = read_events(connection, columns=EVENT_COLUMNS, ordered=True)
-        items, stored = read_items(connection), read_item_vectors(connection)
-    if not events.num_rows:
-        raise ImportFailed("The database holds no events: import some, or name files with --events and --items")
-    vectors, space = _stored_vectors(items, stored)
-    return EvaluationData("the running stack", events, items, vectors, space)
-
-
-def _stored_vectors(items: pa.Table, stored: pa.Table) -> tuple[NDArray[np.float32] | None, str]:
-    """The vectors of the most common space, in the items' order."""
-    if not stored.num_rows:
-        return None, ""
-    counts = stored["space"].value_counts().to_pylist()
-    space = max(counts, key=lambda pair: (pair["counts"], pair["values"]))["values"]
-    stored = stored.filter(pc.equal(stored["space"], space))
-    matrix = np.frombuffer(b"".join(stored["vector"].to_pylist()), "<f4").reshape(stored.num_rows, -1)
-    rows = pc.fill_null(pc.index_in(stored[columns.ITEM_ID], value_set=items[columns.ITEM_ID]), -1).to_numpy()
-    vectors = np.zeros((items.num_rows, matrix.shape[1]), np.float32)
-    vectors[rows[rows >= 0]] = matrix[rows >= 0]
-    return vectors, space
 
 
 def text_vectors(items: pl.DataFrame, settings: Settings) -> tuple[NDArray[np.float32], str]:

@@ -111,6 +111,21 @@ class ServingMetrics:
         self.snapshot_created = Gauge(
             "portrait_snapshot_created_seconds", "When the snapshot served was built, epoch s", registry=self.registry
         )
+        self.shadow = Counter(
+            "portrait_shadow_requests_total",
+            "Requests computed by the shadow model too: computed, left-out, failed",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.shadow_overlap = Histogram(
+            "portrait_shadow_overlap",
+            "Share of the first ten items that shadow and served list have in common",
+            buckets=[n / 10 for n in range(11)],
+            registry=self.registry,
+        )
+        self.model_failures = Counter(
+            "portrait_model_failures_total", "Models that were refused: the old ones serve on", registry=self.registry
+        )
         self.snapshot_failures = Counter(
             "portrait_snapshot_failures_total", "Snapshots that could not be opened", registry=self.registry
         )

@@ -1,38 +1,66 @@
-"""What is served right now: one snapshot and the pipeline over it, swapped as one value."""
+"""What is served right now: a snapshot and the models over it, swapped as one value."""
 
+import hashlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.core.errors import PortraitError
+from services.core.errors import CorruptArtefact, PortraitError
 from services.core.logging import get_logger
 from services.core.metrics import ServingMetrics
 from services.features.snapshot import ItemSnapshot, current_snapshot
+from services.recommend.learned import LearnedRanker
 from services.recommend.pipeline import RecommendationPipeline
+from services.recommend.queries import LearnedQueries
+from services.registry.artefact import LoadedModel
+from services.registry.registry import BLEND, ModelRegistry, Rollout
 
 POLL_S = 1.0
+BUCKETS = 10_000
 
 log = get_logger("gateway")
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A snapshot with its pipeline. A request keeps the one it started with."""
+    """A snapshot with the pipelines over it. A request keeps the one it started with.
+
+    `canary`, if any, answers the users of the first `canary_share` of 10,000 buckets; `shadow` answers nobody.
+    """
 
     snapshot: ItemSnapshot
     pipeline: RecommendationPipeline
+    rollout: Rollout = field(default_factory=Rollout)
+    canary: RecommendationPipeline | None = None
+    shadow: RecommendationPipeline | None = None
+
+    def pipeline_of(self, user_id: str) -> RecommendationPipeline:
+        """The pipeline that answers a user: always the same one during a rollout."""
+        if self.canary is None or bucket(user_id) >= self.rollout.canary_share * BUCKETS:
+            return self.pipeline
+        return self.canary
+
+
+def bucket(user_id: str) -> int:
+    """0 to 9,999, evenly."""
+    return int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest()) % BUCKETS
 
 
 class SnapshotWatcher:
-    """Follows the pointer to the current snapshot; opens and warms a new one beside the old, then swaps."""
+    """Follows the current snapshot and the rollout of models; opens and warms what is new beside the old, then swaps
+    both together. What cannot be opened leaves what serves in place."""
 
-    def __init__(self, snapshots: Path, metrics: ServingMetrics) -> None:
+    def __init__(self, snapshots: Path, metrics: ServingMetrics, models: Path | None = None) -> None:
         self._snapshots, self._metrics = snapshots, metrics
+        self._registry = None if models is None else ModelRegistry(models)
         self._folder: Path | None = None
+        self._loaded: dict[str, LoadedModel] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self.serving: Serving | None = None
         self.failure: str | None = None
+        self.model_failure: str | None = None
+        self._refused: Rollout | None = None
 
     def start(self) -> None:
         """Open what is there now, then follow it."""
@@ -49,24 +77,87 @@ class SnapshotWatcher:
         return self.serving is not None or (self.failure is None and current_snapshot(self._snapshots) is None)
 
     def refresh(self) -> None:
-        """Swap to the current snapshot if it is another one. One that cannot be opened leaves the old one in place."""
+        """Swap to the current snapshot and models if they are others. Models that cannot serve leave the old ones in
+        place, or the linear blend where there were none; so does a snapshot that cannot be opened."""
         try:
             folder = current_snapshot(self._snapshots)
-            if folder is None or folder == self._folder:
+            if folder is None:
                 return
-            snapshot = ItemSnapshot.open(folder)
-            pipeline = RecommendationPipeline(snapshot)
-            pipeline.warm()
+            rollout = self._wanted()
+            served = self.serving
+            if served is not None and folder == self._folder and rollout in (served.rollout, self._refused):
+                return
+            snapshot = served.snapshot if served is not None and folder == self._folder else ItemSnapshot.open(folder)
+            found = self._with_models(snapshot, rollout)
+            for pipeline in (found.pipeline, found.canary, found.shadow):
+                if pipeline is not None:
+                    pipeline.warm()
         except (PortraitError, OSError, ValueError) as error:
             if self.failure is None:
                 log.warning("snapshot-unusable", error=str(error))
             self.failure = str(error)
             self._metrics.snapshot_failures.inc()
             return
-        self.serving, self._folder, self.failure = Serving(snapshot, pipeline), folder, None
+        self.serving, self._folder, self.failure = found, folder, None
         self._metrics.snapshot_items.set(snapshot.count)
         self._metrics.snapshot_created.set(snapshot.created)
-        log.info("snapshot-served", version=snapshot.version, items=snapshot.count)
+        log.info("snapshot-served", version=snapshot.version, items=snapshot.count, model=found.rollout.champion)
+
+    def _wanted(self) -> Rollout:
+        """The rollout; while its file cannot be read, what serves now."""
+        if self._registry is None:
+            return Rollout()
+        try:
+            return self._registry.rollout()
+        except CorruptArtefact as error:
+            self._complain(error)
+            return Rollout() if self.serving is None else self.serving.rollout
+
+    def _with_models(self, snapshot: ItemSnapshot, rollout: Rollout) -> Serving:
+        try:
+            made = self._serving(snapshot, rollout)
+        except (PortraitError, OSError, ValueError) as error:
+            self._complain(error)
+            self._refused = rollout
+            kept = Rollout() if self.serving is None else self.serving.rollout
+            try:
+                return self._serving(snapshot, kept)
+            except (PortraitError, OSError, ValueError):
+                return self._serving(snapshot, Rollout())
+        self._refused = self.model_failure = None
+        return made
+
+    def _serving(self, snapshot: ItemSnapshot, rollout: Rollout) -> Serving:
+        wanted = [rollout.champion, rollout.canary, rollout.shadow]
+        loaded = {version: self._load(version) for version in wanted if version not in (None, BLEND)}
+        pipelines = [None if version is None else self._pipeline(snapshot, loaded.get(version)) for version in wanted]
+        self._loaded = loaded
+        champion = pipelines[0]
+        assert champion is not None  # a rollout names one
+        return Serving(snapshot, champion, rollout, pipelines[1], pipelines[2])
+
+    def _load(self, version: str) -> LoadedModel:
+        assert self._registry is not None  # without one nothing but the blend is wanted
+        return self._loaded.get(version) or self._registry.load(version)
+
+    def _pipeline(self, snapshot: ItemSnapshot, model: LoadedModel | None) -> RecommendationPipeline:
+        if model is None:
+            return RecommendationPipeline(snapshot)
+        manifest = model.manifest
+        if manifest.space != snapshot.space:
+            raise CorruptArtefact(
+                f"Model {manifest.version} reads vectors of {manifest.space}, but the items have those of "
+                f"{snapshot.space}: train it again"
+            )
+        ranker = None if model.ranker is None else LearnedRanker(model.ranker, manifest.version)
+        queries = LearnedQueries(model.user_model, model.words, snapshot)
+        return RecommendationPipeline(snapshot, ranker, queries=queries)
+
+    def _complain(self, error: Exception) -> None:
+        if self.model_failure != str(error):
+            log.warning("model-unusable", error=str(error))
+            self._metrics.model_failures.inc()
+        self.model_failure = str(error)
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_S):

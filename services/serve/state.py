@@ -18,6 +18,7 @@ from services.serve.live import LiveWatch
 from services.serve.live_metrics import LiveMetrics
 from services.serve.portraits import Portraits
 from services.serve.serving import SnapshotWatcher
+from services.serve.shadow import ShadowScorer
 from services.serve.surfaces import Surfaces
 from services.workers.dispatch import Dispatcher
 
@@ -40,11 +41,13 @@ class State:
     snapshots: SnapshotWatcher
     impressions: ImpressionWriter
     dispatcher: Dispatcher
+    shadow: ShadowScorer
 
     def close(self) -> None:
         """Write what is buffered and give everything back."""
         self.live.close()
         self.snapshots.close()
+        self.shadow.close()
         self.impressions.close()
         self.events.close()
         self.database.close()
@@ -60,7 +63,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     live = LiveWatch(LiveStatus(addresses))
     metrics.add(LiveMetrics(live))
     live.start()
-    snapshots = SnapshotWatcher(HomePaths(settings.home).snapshots, metrics)
+    snapshots = SnapshotWatcher(HomePaths(settings.home).snapshots, metrics, HomePaths(settings.home).models)
     snapshots.start()
     return State(
         settings=settings,
@@ -72,6 +75,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         surfaces=Surfaces(settings.surfaces),
         portraits=Portraits(store, metrics, lambda: live.now),
         snapshots=snapshots,
+        shadow=ShadowScorer(metrics),
         impressions=ImpressionWriter(engine, metrics),
         dispatcher=Dispatcher(addresses.broker_url),
     )

@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlalchemy import Engine, text
 
 from services.core.addresses import Addresses
-from services.core.errors import InvalidInput, NotReady
+from services.core.errors import NotReady
 from services.core.paths import HomePaths
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
@@ -228,8 +228,13 @@ class Handlers:
         return {**result, "steps": result.pop("seconds")}
 
     def train(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Training comes with the learned models."""
-        raise InvalidInput("This version has no model to train yet: the ranker is a fixed blend (docs/api.md)")
+        """A new version of the learned models, from everything that is stored.
+
+        `config`, `seed`: how; `promote`: let it serve if it passes the gate.
+        """
+        from services.workers.training import train_models  # noqa: PLC0415 - torch, on the queue that needs it
+
+        return train_models(self._context.engine, self._context.paths, parameters, progress)
 
 
 def _profiles_mark(connection: Any) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine
 
-from services.cli.offline_data import stored_data
-from services.cli.offline_inputs import offline_serving
 from services.core.addresses import Addresses
 from services.core.errors import ImportFailed
 from services.db.embeddings import write_vectors
 from services.db.events import insert_events
 from services.db.items import upsert_items
 from services.db.session import make_engine, transaction
+from services.profiles.offline import offline_serving
+from services.profiles.shop_data import stored_data
 from training.event_log import make_event_log
 from training.splits import leave_one_out
 

@@ -46,8 +46,10 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         if fallback is not None:
             portrait, wanted = replaced(fallback, portrait, wanted, now)
             state.metrics.fallbacks.labels(wanted.surface, fallback.reason, fallback.ranking).inc()
-        found = serving.pipeline.recommend(portrait, wanted, now, seed=request_id)
-        model = model_of(serving.pipeline.ranker)
+        pipeline = serving.pipeline_of(wanted.user_id)
+        found = pipeline.recommend(portrait, wanted, now, seed=request_id)
+        model = model_of(pipeline.ranker)
+        state.shadow.offer(serving, portrait, wanted, now, request_id, found.item_ids)
         state.impressions.add(_served(found, request_id, wanted, model, now))
         stages.update(found.stages)
         encoding = time.perf_counter()
@@ -83,9 +85,10 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
             items = [{"item_id": i, "rank": n, "score": None, "known": False} for n, i in enumerate(wanted.item_ids, 1)]
             model = NO_MODEL
         else:
-            ranking = serving.pipeline.rank(reading.portrait, wanted, now)
+            pipeline = serving.pipeline_of(wanted.user_id)
+            ranking = pipeline.rank(reading.portrait, wanted, now)
             stages.update(ranking.stages)
-            model = model_of(serving.pipeline.ranker)
+            model = model_of(pipeline.ranker)
             rows = zip(ranking.item_ids, ranking.scores, ranking.known, strict=True)
             items = [{"item_id": i, "rank": n, "score": s, "known": k} for n, (i, s, k) in enumerate(rows, 1)]
             for item, reasons in zip(items, ranking.reasons or [], strict=False):

@@ -66,6 +66,7 @@ def state_of(
         surfaces=Surfaces(surfaces or {}),
         portraits=Portraits(store, metrics, lambda: watch.now),
         snapshots=watcher,
+        shadow=SimpleNamespace(offer=lambda *_: None),
         impressions=SimpleNamespace(add=lambda served: None),
     )
 

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from services.cli.offline_data import EvaluationData
-from services.cli.offline_inputs import offline_serving
 from services.core import columns
 from services.features.transforms import FEATURES
+from services.profiles.offline import offline_serving
+from services.profiles.shop_data import EvaluationData
 from services.recommend.queries import LearnedQueries, snapshot_inputs
 from training.compare import Builders, ShopData, compare, make_split
 from training.configs import run_config

@@ -10,10 +10,10 @@ import typer
 from typer.testing import CliRunner
 
 from services.cli import evaluate
-from services.cli.offline_data import EvaluationData
-from services.cli.offline_inputs import offline_serving
 from services.core.errors import InvalidInput
 from services.core.settings import get_settings
+from services.profiles.offline import offline_serving
+from services.profiles.shop_data import EvaluationData
 from training.event_log import make_event_log
 from training.pipeline import PipelineInputs, PipelineRecommender
 from training.splits import Split, leave_one_out

@@ -1,0 +1,68 @@
+"""Training as a job: reads the shop, hands it to `training.publish`, and promotes what passes the gate."""
+
+import importlib
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from services.core.errors import Conflict, InvalidInput
+from services.core.paths import HomePaths
+from services.db.session import transaction
+from services.features.snapshot import current_snapshot
+from services.profiles.co_engagement import co_engagement_pairs
+from services.profiles.offline import offline_serving
+from services.profiles.reference_store import load_reference
+from services.profiles.shop_data import stored_data
+from services.registry.registry import ModelRegistry
+from services.workers.runner import Progress
+
+PUBLISH = "training.publish"
+"""The module that does the work, loaded by name: services do not depend on training."""
+EPOCHS_EXPECTED = 30
+
+
+def train_models(engine: Engine, paths: HomePaths, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Train, publish and perhaps promote. The result names the version and what it reaches."""
+    config, seed = parameters.get("config", "default"), parameters.get("seed", 0)
+    if not isinstance(config, str) or not isinstance(seed, int):
+        raise InvalidInput("`config` is a name and `seed` a whole number")
+    publish = importlib.import_module(PUBLISH)
+    data = stored_data(engine)
+    with transaction(engine) as connection:
+        reference = load_reference(connection)
+    epochs = iter(range(1, 1_000_000))
+
+    def tell(figures: dict[str, float]) -> None:
+        progress(min(0.95, next(epochs) / EPOCHS_EXPECTED))
+
+    def serving(known: pa.Table, history: pa.Table) -> Any:
+        return offline_serving(known, history, data.items, data.vector_table())
+
+    snapshot = current_snapshot(paths.snapshots)
+    registry = ModelRegistry(paths.models)
+    manifest = publish.train_and_publish(
+        publish.ShopData(data.source, data.events, data.item_ids, data.vectors, data.items),
+        publish.Builders(pairs=lambda events, ids: co_engagement_pairs([events], ids, reference), serving=serving),
+        registry,
+        config=config,
+        seed=seed,
+        space=data.space,
+        snapshot="" if snapshot is None else snapshot.name,
+        tell=tell,
+    )
+    answer: dict[str, Any] = {
+        "version": manifest.version,
+        "epochs": manifest.epochs,
+        "seconds": manifest.seconds,
+        "metrics": {name: value.mean for name, value in manifest.metrics.items()},
+        "gain": manifest.gain.mean,
+        "promoted": False,
+    }
+    if parameters.get("promote"):
+        try:
+            answer["verdict"] = registry.promote(manifest.version).reason
+            answer["promoted"] = True
+        except Conflict as error:
+            answer["verdict"] = error.detail
+    return answer
