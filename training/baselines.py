@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import linalg, sparse
 
+from services.core.errors import InvalidInput
 from training.recommender import ScoringRecommender
 from training.splits import Split
 
@@ -15,6 +16,7 @@ PairBuilder = Callable[[pa.Table, pa.Array], pa.Table]
 """(events, item_ids) → `item_id`, `neighbour_id`, `score`: the shop's own item-to-item pairs."""
 
 ITEMS_A_BLOCK = 2_000
+EASE_ITEMS = 20_000
 
 
 class Popularity(ScoringRecommender):
@@ -56,6 +58,69 @@ class ItemNeighbours(ScoringRecommender):
 
     def scores(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
         return _offered((self._recent[users] @ self._similarity).toarray())
+
+
+class Ease(ScoringRecommender):
+    """EASE: the linear item-to-item model with zero diagonal, in closed form (Steck 2019).
+
+    `regularisation` λ as in `(XᵀX + λI)⁻¹`. It needs a dense matrix of items × items, and so is for small catalogues.
+    """
+
+    name = "ease"
+
+    def __init__(self, regularisation: float = 100.0) -> None:
+        self.regularisation = regularisation
+
+    def fit(self, split: Split) -> None:
+        """Raises InvalidInput for a catalogue whose matrix would not fit."""
+        if split.log.item_count > EASE_ITEMS:
+            raise InvalidInput(
+                f"ease holds a matrix of items × items: up to {EASE_ITEMS:,} items, not {split.log.item_count:,}. "
+                "Leave it out of --models"
+            )
+        self.split = split
+        matrix = split.fit_matrix().astype(np.float32)
+        gram = (matrix.T @ matrix).toarray()
+        gram[np.diag_indices_from(gram)] += np.float32(self.regularisation)
+        inverse = linalg.inv(gram, overwrite_a=True, check_finite=False)
+        self._weights = inverse / -np.diag(inverse)
+        np.fill_diagonal(self._weights, 0.0)
+        self._history = split.seen.astype(np.float32)
+
+    def scores(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
+        return np.asarray(self._history[users] @ self._weights, np.float32)
+
+
+class Factors(ScoringRecommender):
+    """Matrix factorisation of the library `implicit`: alternating least squares (Hu et al. 2008) or BPR (Rendle et al.
+    2009). Users are represented by their history as a whole; order does not count."""
+
+    deterministic = False
+
+    def __init__(self, name: str, seed: int, factors: int = 128) -> None:
+        self.name, self.seed, self.factors = name, seed, factors
+
+    def fit(self, split: Split) -> None:
+        """Raises InvalidInput where `implicit` is not installed."""
+        try:
+            from implicit.als import AlternatingLeastSquares  # noqa: PLC0415 - optional
+            from implicit.bpr import BayesianPersonalizedRanking  # noqa: PLC0415 - optional
+        except ImportError as error:
+            raise InvalidInput(f"{self.name} needs the library implicit: pip install implicit") from error
+        self.split = split
+        if self.name == "als":
+            model = AlternatingLeastSquares(
+                factors=self.factors, regularization=0.1, alpha=5.0, iterations=20, random_state=self.seed
+            )
+        else:
+            model = BayesianPersonalizedRanking(
+                factors=self.factors, learning_rate=0.05, regularization=0.01, iterations=200, random_state=self.seed
+            )
+        model.fit(split.seen.astype(np.float32), show_progress=False)
+        self._users, self._items = model.user_factors, model.item_factors
+
+    def scores(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
+        return np.asarray(self._users[users] @ self._items.T, np.float32)
 
 
 class CoEngagementRecommender(ScoringRecommender):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.core.errors import InvalidInput
@@ -21,16 +22,20 @@ from training.baselines import PairBuilder
 from training.configs import run_config
 from training.evaluation import ModelResult, evaluate_all
 from training.event_log import make_event_log
+from training.html_report import html
 from training.learned import LearnedModels, LearnedPipeline, UserModelRecommender
 from training.pipeline import PipelineInputs, PipelineRecommender
 from training.recommender import Recommender
 from training.report import document, markdown
-from training.splits import LEAVE_ONE_OUT, TIME, Split, by_time, leave_one_out
+from training.splits import LEAVE_ONE_OUT, TIME, Split, by_time, leave_one_out, only_cold_items
 from training.user_model import Catalogue
 
 BASELINES = ("popularity", "item-knn", "co-engagement", "last-item-content", "weighted-profile", "linear-blend")
+HEAVY = ("ease", "als", "bpr")
+"""Baselines that take a dense matrix or a further library: measured when named."""
 """Nothing is trained for them: `linear-blend` is the serving pipeline with weights set by hand."""
-MODELS = (*BASELINES, "user-model", "pipeline")
+LEARNED = ("user-model", "pipeline")
+MODELS = (*BASELINES, *HEAVY, *LEARNED)
 WITH_CONTENT = frozenset({"linear-blend", "user-model", "pipeline"})
 """Models that use texts where there are any."""
 CONTENT_MODELS = frozenset({"last-item-content", "weighted-profile"})
@@ -64,20 +69,21 @@ class Builders:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results, with the machine-readable document and the Markdown tables."""
+    """Results, with the machine-readable document, the Markdown tables, and a page of its own with plots."""
 
     results: list[ModelResult]
     document: dict[str, Any]
     markdown: str
+    html: str
 
 
 def wanted_models(names: str) -> list[str]:
-    """The models of a comma-separated list; all when it is empty.
+    """The models of a comma-separated list; when it is empty all but `HEAVY`.
 
     Raises:
         InvalidInput: there is no such model.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()] or list(MODELS)
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or [*BASELINES, *LEARNED]
     unknown = [name for name in wanted if name not in MODELS]
     if unknown:
         raise InvalidInput(f"There is no model {unknown[0]!r}: --models takes {', '.join(MODELS)}")
@@ -92,6 +98,7 @@ def compare(
     split: str = LEAVE_ONE_OUT,
     part: str = "test",
     target: str = "",
+    cold_items: float = 0.0,
     seeds: int = 1,
     config: str = "default",
     device: str = "cpu",
@@ -99,6 +106,9 @@ def compare(
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Fit and measure the models named; all that the data allow when none is.
+
+    `cold_items`: this share of the items, drawn at random, is taken out of everything that is learned from or known of
+    users, and only targets among them count: how well is an item recommended that nobody has had?
 
     `config`: the settings of the learned models (`training.configs`); `tell` hears each of their epochs.
     `target`: comma-separated event types that are predicted; when empty, purchases, or the strongest type there is.
@@ -110,10 +120,34 @@ def compare(
     if data.vectors is None and not models:
         names = [name for name in names if name not in CONTENT_MODELS]
     chosen = make_split(data, split, part, target)
+    if cold_items:
+        chosen = only_cold_items(chosen, cold_items)
     learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell)
     factories = [recommender(name, data, builders, learned) for name in names]
-    results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, progress=progress)
-    return Comparison(results, document(chosen, results, data.source), markdown(chosen, results, data.source))
+    groups = category_groups(data.items)
+    results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, groups=groups, progress=progress)
+    return Comparison(
+        results,
+        document(chosen, results, data.source),
+        markdown(chosen, results, data.source),
+        html(chosen, results, data.source),
+    )
+
+
+def category_groups(items: pa.Table | None, most: int = 5) -> dict[str, NDArray[np.bool_]]:
+    """Masks over the items: the most frequent categories that at most half of the items have."""
+    if items is None:
+        return {}
+    lists = items["categories"].combine_chunks()
+    owner, name = pc.list_parent_indices(lists).to_numpy(), pc.list_flatten(lists)
+    counts = sorted(pc.value_counts(name).to_pylist(), key=lambda row: (-row["counts"], row["values"]))
+    chosen = [row["values"] for row in counts if row["counts"] <= len(items) / 2][:most]
+    groups = {}
+    for category in chosen:
+        mask = np.zeros(len(items), bool)
+        mask[owner[pc.equal(name, category).to_numpy(zero_copy_only=False)]] = True
+        groups[f"category {category}"] = mask
+    return groups
 
 
 def make_split(data: ShopData, name: str, part: str, target: str = "") -> Split:
@@ -151,6 +185,9 @@ def recommender(name: str, data: ShopData, builders: Builders, learned: LearnedM
         "co-engagement": lambda seed: baselines.CoEngagementRecommender(builders.pairs),
         "last-item-content": lambda seed: baselines.last_item_content(vectors),
         "weighted-profile": lambda seed: baselines.weighted_profile(vectors),
+        "ease": lambda seed: baselines.Ease(),
+        "als": lambda seed: baselines.Factors("als", seed),
+        "bpr": lambda seed: baselines.Factors("bpr", seed),
         "linear-blend": lambda seed: PipelineRecommender(inputs, name="linear-blend"),
         "user-model": lambda seed: UserModelRecommender(learned, seed),
         "pipeline": lambda seed: LearnedPipeline(inputs, learned, seed),

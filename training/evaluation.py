@@ -41,10 +41,12 @@ def evaluate(
     seeds: int = 1,
     cutoffs: Sequence[int] = CUTOFFS,
     vectors: NDArray[np.float32] | None = None,
+    groups: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> ModelResult:
     """Fit and measure the recommender that `factory(seed)` makes, for seeds 0, 1, ….
 
-    Every item of the catalogue is ranked but those the user has. `vectors` (items, D), unit rows, add diversity.
+    Every item of the catalogue is ranked but those the user has. `vectors` (items, D), unit rows, add diversity;
+    `groups` (masks over items) add slices by target.
     """
     started, fitting, runs, name = time.perf_counter(), 0.0, [], ""
     for seed in range(seeds):
@@ -63,7 +65,7 @@ def evaluate(
         seeds=seeds,
         metrics=intervals,
         per_user=per_user,
-        slices={label: _slice(per_user, members) for label, members in user_slices(split).items()},
+        slices={label: _slice(per_user, members) for label, members in user_slices(split, groups).items()},
         fit_seconds=fitting / seeds,
         seconds=time.perf_counter() - started,
         peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -85,10 +87,13 @@ def measure(
     return values, {f"coverage@{LIST_LENGTH}": metrics.coverage(head, split.log.item_count)}
 
 
-def user_slices(split: Split) -> dict[str, NDArray[np.bool_]]:
+def user_slices(
+    split: Split, item_groups: Mapping[str, NDArray[np.bool_]] | None = None
+) -> dict[str, NDArray[np.bool_]]:
     """Masks over `split.users` by how many items they have (thirds of the users) and by how known the target is.
 
     `rare target`: the (first) target has at most the median of the items' users in the fit part; `cold target`: none.
+    `item_groups`: masks over the items, each a further slice of the users whose (first) target is in it.
     """
     length = np.diff(split.seen.indptr)[split.users]
     low, high = np.quantile(length, [1 / 3, 2 / 3])
@@ -103,6 +108,8 @@ def user_slices(split: Split) -> dict[str, NDArray[np.bool_]]:
         "rare target": (known > 0) & (known <= np.median(counts[items])),
         "frequent target": known > np.median(counts[items]),
     }
+    first = items[indptr[:-1]]
+    groups |= {label: mask[first] for label, mask in (item_groups or {}).items()}
     return {label: members for label, members in groups.items() if members.any()}
 
 
@@ -117,6 +124,7 @@ def evaluate_all(
     *,
     seeds: int = 1,
     vectors: NDArray[np.float32] | None = None,
+    groups: Mapping[str, NDArray[np.bool_]] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[ModelResult]:
     """One result a factory, in their order. `progress` hears the name of each finished model.
@@ -126,6 +134,6 @@ def evaluate_all(
     results = []
     for factory in factories:
         repeats = 1 if getattr(factory(0), "deterministic", False) else seeds
-        results.append(evaluate(factory, split, seeds=repeats, vectors=vectors))
+        results.append(evaluate(factory, split, seeds=repeats, vectors=vectors, groups=groups))
         progress(results[-1].name)
     return results

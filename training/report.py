@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-from training.bootstrap import Interval
+from training.bootstrap import Interval, bootstrap_means
 from training.evaluation import ModelResult
 from training.splits import Split
 
-COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "recall@100", "coverage@10", "novelty@10", "popularity@10")
+COLUMNS = ("recall@10", "ndcg@10", "mrr@10", "recall@100", "recall@500", "coverage@10", "novelty@10", "popularity@10")
 
 
 def document(split: Split, results: Sequence[ModelResult], source: str) -> dict[str, Any]:
@@ -25,6 +26,10 @@ def document(split: Split, results: Sequence[ModelResult], source: str) -> dict[
         },
         "split": split.name,
         "models": [_entry(result) for result in results],
+        "differences": [
+            {"model": a, "than": b, "metrics": {name: _interval(value) for name, value in found.items()}}
+            for a, b, found in differences(results)
+        ],
     }
 
 
@@ -40,6 +45,17 @@ def _entry(result: ModelResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "peak_memory_mb": round(result.peak_memory_mb, 1),
     }
+
+
+def differences(results: Sequence[ModelResult]) -> list[tuple[str, str, dict[str, Interval]]]:
+    """(model, the one before it by NDCG@10, differences of their metrics), best first; by user, so that what makes a
+    user easy or hard for both cancels out."""
+    ranked = sorted(results, key=lambda result: -result.metrics["ndcg@10"].mean)
+    found = []
+    for better, worse in pairwise(ranked):
+        gaps = {name: better.per_user[name] - worse.per_user[name] for name in ("recall@10", "ndcg@10")}
+        found.append((better.name, worse.name, bootstrap_means(gaps)))
+    return found
 
 
 def _interval(value: Interval) -> dict[str, float | None]:
@@ -59,7 +75,15 @@ def markdown(split: Split, results: Sequence[ModelResult], source: str) -> str:
     table = _table(["model", *COLUMNS, "seconds"], rows)
     labels = list(results[0].slices) if results else []
     slices = [[r.name, *(f"{r.slices[label]['recall@10'].mean:.4f}" for label in labels)] for r in results]
-    return f"{head}\n\n{table}\n\nRecall@10 by slice:\n\n{_table(['model', *labels], slices)}\n"
+    apart = [
+        [f"{a} − {b}", *(f"{v.mean:+.4f} ({v.low:+.4f} to {v.high:+.4f})" for v in found.values())]
+        for a, b, found in differences(results)
+    ]
+    parts = [head, table]
+    if apart:
+        parts += ["Each model and the next one, user by user:", _table(["difference", "recall@10", "ndcg@10"], apart)]
+    parts += ["Recall@10 by slice:", _table(["model", *labels], slices)]
+    return "\n\n".join(parts) + "\n"
 
 
 def _cell(result: ModelResult, name: str) -> str:

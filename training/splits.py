@@ -139,6 +139,25 @@ def hold_out_last(split: Split) -> Split:
     return Split(f"{split.name}-held-out", log, before, before, last)
 
 
+def only_cold_items(split: Split, share: float, seed: int = 0) -> Split:
+    """A share of the items, at random, taken out of what is learned from and of what is known; their targets remain.
+
+    Users who would have no history are left out.
+    """
+    if not 0 < share < 1:
+        raise InvalidInput(f"The share of cold items lies between 0 and 1; {share} does not")
+    log = split.log
+    cold = np.random.default_rng(seed).random(log.item_count) < share
+    known = ~cold[log.item]
+    history = split.history & known
+    served = np.zeros(log.user_count, bool)
+    served[log.user[history & log.engaged]] = True
+    targets = split.targets[cold[log.item[split.targets]] & served[log.user[split.targets]]]
+    if not len(targets):
+        raise InvalidInput("None of the targets is among the cold items: take a larger share")
+    return Split(f"{split.name}-cold-items", log, split.fit & known, history, targets)
+
+
 def by_time(log: EventLog, share: float = 0.1) -> SplitPair:
     """The last `share` of the target events (of all users) tests, the `share` before it validates.
 

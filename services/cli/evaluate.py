@@ -37,8 +37,12 @@ def evaluate(
     models: Annotated[str, typer.Option(help="Comma-separated; all that the data allow when empty.")] = "",
     config: Annotated[str, typer.Option(help="Settings of the learned models: default, small.")] = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of models that have randomness.")] = 1,
+    cold_items: Annotated[
+        float, typer.Option(help="Take this share of the items out of everything known, and ask for them alone.")
+    ] = 0.0,
     json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
 ) -> None:
     """Compare models on data split into past and future: every item is ranked, intervals are 95% over users."""
     import importlib  # noqa: PLC0415 - loaded when needed: --help stays quick
@@ -56,6 +60,7 @@ def evaluate(
         split=split,
         part=part,
         target=target,
+        cold_items=cold_items,
         seeds=seeds,
         config=config,
         tell=_tell,
@@ -65,6 +70,8 @@ def evaluate(
         json.write_bytes(orjson.dumps(result.document, option=orjson.OPT_INDENT_2))
     if markdown is not None:
         markdown.write_text(result.markdown, encoding="utf-8")
+    if html is not None:
+        html.write_text(result.html, encoding="utf-8")
     console().print(result.markdown)
 
 

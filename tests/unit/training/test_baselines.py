@@ -3,8 +3,11 @@ import pyarrow as pa
 import pytest
 from hand_split import ITEMS, split_of
 
+from services.core.errors import InvalidInput
 from training.baselines import (
     CoEngagementRecommender,
+    Ease,
+    Factors,
     ItemNeighbours,
     Popularity,
     last_item_content,
@@ -65,3 +68,32 @@ def test_equal_scores_are_ranked_in_catalogue_order_and_nothing_is_invented():
     score = np.array([[1, 3, 3, -np.inf, 3], [-np.inf] * 5], np.float32)
     assert top_items(score, 3).tolist() == [[1, 2, 4], [-1, -1, -1]]
     assert top_items(score, 7)[0].tolist() == [1, 2, 4, 0, -1, -1, -1]
+
+
+def test_ease_is_the_regression_of_each_item_on_all_others():
+    recommender = Ease(regularisation=2.0)
+    recommender.fit(SPLIT)
+    x = SPLIT.fit_matrix().toarray()
+    for item in range(len(ITEMS)):
+        others = [other for other in range(len(ITEMS)) if other != item]
+        ridge = np.linalg.solve(x[:, others].T @ x[:, others] + 2.0 * np.eye(len(others)), x[:, others].T @ x[:, item])
+        np.testing.assert_allclose(recommender._weights[others, item], ridge, atol=1e-5)
+        assert recommender._weights[item, item] == 0
+
+
+@pytest.mark.parametrize("name", ["als", "bpr"])
+def test_factors_find_who_buys_what_together(name: str):
+    pytest.importorskip("implicit", reason="the optional library implicit is not installed")
+    split = split_of(
+        **{f"u{n}": ("abc", "bca", "cab")[n % 3] if n % 2 else ("ded", "ede")[n % 4 // 2] for n in range(40)}
+    )
+    found = lists(Factors(name, seed=0, factors=4), split, k=1)
+    assert sum(best in "abc" for best in found) >= len(found) // 2
+
+
+def test_factors_without_their_library_say_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "implicit.als", None)
+    with pytest.raises(InvalidInput, match="pip install implicit"):
+        Factors("als", seed=0).fit(SPLIT)

@@ -5,7 +5,8 @@ import pytest
 from hand_split import ITEMS, split_of
 
 from training.evaluation import evaluate, evaluate_all, user_slices
-from training.report import document, markdown
+from training.html_report import html
+from training.report import differences, document, markdown
 
 SPLIT = split_of(u="abe", v="bca", w="bd", x="bcde")
 
@@ -71,3 +72,26 @@ def test_the_table_names_every_model_and_slice():
     text = markdown(SPLIT, [result], "shop")
     assert "| fixed | 1.0000 |" in text
     assert "cold target" in text
+
+
+def test_differences_are_taken_user_by_user():
+    better = evaluate(lambda seed: Fixed("better", "eab"), SPLIT)
+    worse = evaluate(lambda seed: Fixed("worse", "bea"), SPLIT)
+    [(first, second, found)] = differences([worse, better])
+    assert (first, second) == ("better", "worse")
+    gap = better.per_user["ndcg@10"] - worse.per_user["ndcg@10"]
+    assert found["ndcg@10"].mean == pytest.approx(gap.mean())
+    assert document(SPLIT, [worse, better], "shop")["differences"][0]["model"] == "better"
+    assert "better − worse" in markdown(SPLIT, [worse, better], "shop")
+
+
+def test_the_page_stands_alone_and_escapes_what_it_is_given():
+    result = evaluate(lambda seed: Fixed("<fixed>", "ae"), SPLIT)
+    page = html(SPLIT, [result], "<shop> & co")
+    assert "&lt;fixed&gt;" in page and "&lt;shop&gt; &amp; co" in page and "<fixed>" not in page
+    assert page.count("<svg") == 4 and "<script" not in page and "http" not in page
+
+
+def test_slices_by_groups_of_items():
+    group = np.array([item == "e" for item in ITEMS])
+    assert user_slices(SPLIT, {"category E": group})["category E"].tolist() == [True, False, True]

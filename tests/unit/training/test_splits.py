@@ -3,10 +3,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
+from hand_split import split_of
 
 from services.core.errors import InvalidInput
 from training.event_log import make_event_log
-from training.splits import by_time, leave_one_out
+from training.splits import by_time, leave_one_out, only_cold_items
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -128,3 +129,14 @@ def test_an_event_logs_rows_are_in_order_of_user_and_time():
     log = make_event_log(events(("v", "a", "purchase", 1), ("u", "b", "purchase", 2), ("u", "a", "purchase", 1)))
     assert log.user_ids.to_pylist() == ["u", "v"]
     assert (log.user.tolist(), log.item.tolist()) == ([0, 0, 1], [0, 1, 0])
+
+
+def test_cold_items_are_in_nothing_known_and_alone_are_asked_for():
+    split = split_of(**{f"u{n}": "abcde"[n % 5 :] + "abcde"[: n % 5] for n in range(10)})
+    cold = only_cold_items(split, 0.4)
+    chosen = set(cold.log.item[cold.targets].tolist())
+    assert chosen and not chosen & set(cold.log.item[cold.fit | cold.history].tolist())
+    assert set(cold.targets.tolist()) <= set(split.targets.tolist())
+    assert (np.diff(cold.recency(1.0).indptr)[cold.users] > 0).all()
+    with pytest.raises(InvalidInput):
+        only_cold_items(split, 1.5)
