@@ -65,6 +65,7 @@ async def load(port: int, clients: int, seconds: float, users: int) -> dict[str,
         "p50_ms": round(float(p50), 3),
         "p90_ms": round(float(p90), 3),
         "p99_ms": round(float(p99), 3),
+        "most_ms": round(max(latencies) * 1000, 3),
     }
 
 

@@ -9,16 +9,10 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits
 
+from benchmarks._random_models import random_ranker, random_user_model
 from services.features.transforms import FEATURES
-from services.networks.numpy_ranker import NumpyRanker
-from services.networks.numpy_user_model import NumpyUserModel
-from services.networks.ranker_config import RankerConfig
-from services.networks.ranker_network import RankerNetwork
-from services.networks.user_config import UserModelConfig
-from services.networks.user_model import UserModel
 from training.configs import run_config
 
 CANDIDATES, REQUESTS = 500, 2_000
@@ -27,15 +21,8 @@ BAR_MS = 3.0
 
 def run() -> dict[str, Any]:
     """Milliseconds of both together, and of each."""
-    settings = run_config("default")
-    shape = settings.user_model
-    config = UserModelConfig(
-        384, 1_000, 50, 50, shape.width, shape.blocks, shape.heads, length=shape.length, temperature=shape.temperature
-    )
-    torch.manual_seed(0)
-    user = NumpyUserModel(config, _weights(UserModel(config)))
-    ranking = RankerConfig(FEATURES, settings.ranker.hidden)
-    ranker = NumpyRanker(ranking, _weights(RankerNetwork(ranking)), np.tile(np.float32([1, 0]), (3, 1)))
+    shape = run_config("default").user_model
+    user, ranker = random_user_model(384, 1_000), random_ranker()
     rng = np.random.default_rng(0)
     history = rng.normal(size=(shape.length, shape.width)).astype(np.float32)
     types, times = rng.integers(1, 10, shape.length), np.cumsum(rng.exponential(1e4, shape.length))
@@ -64,10 +51,6 @@ def run() -> dict[str, Any]:
             "candidates": CANDIDATES,
         },
     }
-
-
-def _weights(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: value.numpy() for name, value in module.state_dict().items()}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from services.core.addresses import Addresses
-from services.core.errors import ImportFailed
+from services.core.errors import NotReady
 from services.db.embeddings import write_vectors
 from services.db.events import insert_events
 from services.db.items import upsert_items
@@ -30,7 +30,7 @@ def engine(database: Addresses) -> Iterator[Engine]:
 
 
 def test_the_stored_shop_can_be_split_and_served(engine: Engine) -> None:
-    with pytest.raises(ImportFailed, match="no events"):
+    with pytest.raises(NotReady, match="no events"):
         stored_data(engine)
     bought = [("u", "abc"), ("v", "bca")]
     rows = [(user, item, START + timedelta(days=day)) for user, items in bought for day, item in enumerate(items)]
