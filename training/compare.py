@@ -6,6 +6,7 @@ What the workers make of events (item-to-item pairs, portraits, snapshots) is ha
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from training.evaluation import ModelResult, evaluate_all
 from training.event_log import make_event_log
 from training.html_report import html
 from training.learned import LearnedModels, LearnedPipeline, UserModelRecommender
+from training.lists import ForeignLists
 from training.pipeline import PipelineInputs, PipelineRecommender
 from training.recommender import Recommender
 from training.report import document, markdown
@@ -99,6 +101,7 @@ def compare(
     part: str = "test",
     target: str = "",
     cold_items: float = 0.0,
+    lists: Mapping[str, Path] | None = None,
     seeds: int = 1,
     config: str = "default",
     device: str = "cpu",
@@ -110,6 +113,7 @@ def compare(
     `cold_items`: this share of the items, drawn at random, is taken out of everything that is learned from or known of
     users, and only targets among them count: how well is an item recommended that nobody has had?
 
+    `lists`: files of lists that others made, by name (`training.lists`).
     `config`: the settings of the learned models (`training.configs`); `tell` hears each of their epochs.
     `target`: comma-separated event types that are predicted; when empty, purchases, or the strongest type there is.
 
@@ -124,6 +128,7 @@ def compare(
         chosen = only_cold_items(chosen, cold_items)
     learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell)
     factories = [recommender(name, data, builders, learned) for name in names]
+    factories += [_foreign(name, path) for name, path in (lists or {}).items()]
     groups = category_groups(data.items)
     results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, groups=groups, progress=progress)
     return Comparison(
@@ -132,6 +137,10 @@ def compare(
         markdown(chosen, results, data.source),
         html(chosen, results, data.source),
     )
+
+
+def _foreign(name: str, path: Path) -> Callable[[int], Recommender]:
+    return lambda seed: ForeignLists(name, path)
 
 
 def category_groups(items: pa.Table | None, most: int = 5) -> dict[str, NDArray[np.bool_]]:

@@ -107,5 +107,5 @@ class LearnedPipeline(PipelineRecommender):
 
     def candidates(self, user: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """(item codes, features) of what the ranker would be asked about."""
-        found, features = self.pipeline.candidates(self._portrait(user), self._request(user, 1), self.inputs.now)
+        found, features = self.pipeline.candidates(self.portrait_of(user), self._request(user, 1), self.inputs.now)
         return self.codes[found.indices], features

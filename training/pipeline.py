@@ -62,11 +62,12 @@ class PipelineRecommender:
         """See `Recommender`; one request a user."""
         ranked = np.full((len(users), k), -1, np.int32)
         for row, user in enumerate(users.tolist()):
-            found = self.pipeline.recommend(self._portrait(user), self._request(user, k), self.inputs.now)
+            found = self.pipeline.recommend(self.portrait_of(user), self._request(user, k), self.inputs.now)
             ranked[row, : len(found.item_ids)] = [self._code[item] for item in found.item_ids]
         return ranked
 
-    def _portrait(self, user: int) -> Portrait:
+    def portrait_of(self, user: int) -> Portrait:
+        """What serving knows of a user, by code; a cold start where it knows nothing."""
         user_id = self._user_ids[user]
         return self.inputs.portraits.get(user_id) or cold_portrait(user_id, self.inputs.now)
 

@@ -35,6 +35,10 @@ def evaluate(
         str, typer.Option(help="Event types to predict; purchases, or the strongest there is, when empty.")
     ] = "",
     models: Annotated[str, typer.Option(help="Comma-separated; all that the data allow when empty.")] = "",
+    lists: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE: lists made elsewhere (user_id, item_id, rank) to measure too."),
+    ] = None,
     config: Annotated[str, typer.Option(help="Settings of the learned models: default, small.")] = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of models that have randomness.")] = 1,
     cold_items: Annotated[
@@ -61,6 +65,7 @@ def evaluate(
         part=part,
         target=target,
         cold_items=cold_items,
+        lists={name: Path(path) for name, _, path in (text.partition("=") for text in lists or [])},
         seeds=seeds,
         config=config,
         tell=_tell,

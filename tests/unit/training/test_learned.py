@@ -6,11 +6,12 @@ import pytest
 
 from services.core import columns
 from services.features.transforms import FEATURES
-from services.profiles.offline import offline_serving
+from services.profiles.offline import newest_time, offline_portraits, offline_reference, offline_serving
 from services.profiles.shop_data import EvaluationData
 from services.recommend.queries import LearnedQueries, snapshot_inputs
 from training.compare import Builders, ShopData, compare, make_split
 from training.configs import run_config
+from training.explanations import deletion_test
 from training.learned import LearnedModels, LearnedPipeline
 from training.pipeline import PipelineInputs
 from training.ranker import Examples, calibration_error, collect, later_items, ndcg_of_lists
@@ -101,7 +102,7 @@ def test_serving_computes_the_query_that_evaluation_measures(
     assert np.allclose(queries.vectors, final.vectors, atol=1e-5)
     compared = 0
     for row, user in enumerate(split.users[:20].tolist()):
-        portrait = pipeline._portrait(user)
+        portrait = pipeline.portrait_of(user)
         if len(portrait.recent_items) == STEPS - 1:  # no item twice
             assert np.allclose(queries.query(portrait), theirs[row], atol=1e-3)
             compared += 1
@@ -148,3 +149,18 @@ def test_ndcg_of_lists_by_hand() -> None:
     lists = Examples(np.arange(5, dtype=np.float16)[:, None], np.tile(hits[:, None], 3), starts)
     taken = lists.take(np.array([1]))
     assert (taken.features[:, 0].tolist(), taken.starts.tolist()) == ([3.0, 4.0], [0, 2])
+
+
+def test_events_that_a_reason_names_matter_more_than_others(data: ShopData, pipeline: LearnedPipeline) -> None:
+    split = pipeline.split
+    table = EvaluationData("shop", data.events, data.items, data.vectors, "by-hand").vector_table()
+    reference = offline_reference(split.fit_events(), data.items)
+    as_of = newest_time(split.history_events())
+
+    def portraits(events: pa.Table) -> dict:
+        return offline_portraits(events, data.items, table, reference, as_of)
+
+    found = deletion_test(pipeline, split, split.users[:150], portraits)
+    assert len(found.named) > 50
+    _, low, _ = found.interval()
+    assert low > 0
