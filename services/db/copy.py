@@ -231,7 +231,7 @@ def _describe(connection: Connection, query: sql.Composable) -> tuple[list[str],
     """Names and PostgreSQL type names of a query's columns, without running it."""
     driver = raw(connection)
     with driver.cursor() as cursor:
-        cursor.execute(sql.SQL("SELECT * FROM ({}) AS q LIMIT 0").format(query))
+        cursor.execute(sql.SQL("SELECT * FROM ({}) AS q LIMIT 0").format(query), prepare=False)
         names = [column.name for column in cursor.description or ()]
         codes = [column.type_code for column in cursor.description or ()]
         cursor.execute("SELECT oid::int, format_type(oid, NULL), typname FROM pg_type WHERE oid = ANY(%s)", (codes,))

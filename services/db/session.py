@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 
 from services.core.errors import DependencyDown
 from services.db.failures import unavailable
@@ -14,13 +14,29 @@ from services.db.failures import unavailable
 def make_engine(sqlalchemy_url: str, *, pool_size: int = 5, statement_timeout_ms: int = 0) -> Engine:
     """An engine on psycopg 3 with UTC sessions. `statement_timeout_ms` = 0 leaves statements unbounded."""
     options = f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"
-    return create_engine(
+    engine = create_engine(
         sqlalchemy_url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_pre_ping=True,
         connect_args={"options": options, "application_name": "portrait", "connect_timeout": 5},
     )
+    event.listen(engine, "checkout", _check_alive)
+    return engine
+
+
+def _check_alive(dbapi_connection: psycopg.Connection, _record: object, _proxy: object) -> None:
+    """Have the pool connect anew when the server went away meanwhile.
+
+    SQLAlchemy's own check sends an empty statement as any other, which psycopg prepares under a new name each time,
+    since an empty answer is none: a backend kept them all, some hundred bytes a transaction.
+    """
+    before = dbapi_connection.autocommit
+    try:
+        dbapi_connection.autocommit = True
+        dbapi_connection.execute("", prepare=False)
+        dbapi_connection.autocommit = before
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise InvalidatePoolError from error
 
 
 @contextmanager
