@@ -45,6 +45,9 @@ PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """For processes that work in parallel on their own: BLAS threads would only fight over the cores."""
 
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+"""For processes that run for weeks: glibc keeps an arena a thread, and what each once needed it keeps."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -91,7 +94,7 @@ def _worker(queue: str, niceness: int, *options: str, environment: Mapping[str, 
         kind=PartKind.SERVICE,
         arguments=(*arguments, "--loglevel", "INFO", *options),
         module="services.workers.app",
-        environment=environment or {},
+        environment={**FEW_ARENAS, **(environment or {})},
         readiness=Readiness.TOLD,
         stop=CELERY,
         niceness=niceness,
