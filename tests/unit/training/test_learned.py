@@ -11,6 +11,7 @@ from services.profiles.shop_data import EvaluationData
 from services.recommend.queries import LearnedQueries, snapshot_inputs
 from training.compare import Builders, ShopData, compare, make_split
 from training.configs import run_config
+from training.event_log import make_event_log
 from training.explanations import deletion_test
 from training.learned import LearnedModels, LearnedPipeline
 from training.pipeline import PipelineInputs
@@ -164,3 +165,22 @@ def test_events_that_a_reason_names_matter_more_than_others(data: ShopData, pipe
     assert len(found.named) > 50
     _, low, _ = found.interval()
     assert low > 0
+
+
+def test_nothing_that_came_later_reaches_the_features(
+    data: ShopData, pipeline: LearnedPipeline, models: LearnedModels
+) -> None:
+    fits = models.user_models(pipeline.split, 0)
+    later = ~fits.held.history
+    items = np.array(data.events["item_id"].to_pylist(), object)
+    items[later] = np.random.default_rng(1).choice(items, later.sum())
+    altered = data.events.set_column(1, "item_id", pa.array(items.tolist(), pa.string()))
+    log = make_event_log(altered, data.item_ids)
+    other = Split(fits.held.name, log, fits.held.fit, fits.held.history, fits.held.targets)
+    seen = []
+    for split in (fits.held, other):
+        fresh = LearnedPipeline(pipeline._build, models, seed=0)
+        fresh.prepare(split, fits.earlier)
+        seen.append([fresh.candidates(user) for user in split.users[:20].tolist()])
+    for (ours, features), (theirs, same) in zip(*seen, strict=True):
+        assert np.array_equal(ours, theirs) and np.array_equal(features, same)
