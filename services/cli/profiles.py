@@ -1,5 +1,6 @@
 """`portrait profiles`: recompute portraits on the workers, and look at one."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="User portraits: recompute them, look at one.", no_args_is_help=True)
     group.command()(recompute)
     group.command()(show)
+    group.command()(importance)
     app.add_typer(group, name="profiles")
 
 
@@ -81,6 +83,42 @@ def show(
     from services.cli.portrait_page import print_portrait  # noqa: PLC0415 - as above
 
     print_portrait(console(), portrait, titles, now)
+
+
+def importance(
+    resamples: Annotated[int, typer.Option(min=0, help="Draws of users behind the intervals.")] = 100,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """What an event of each type says about taste, fitted to the stored events, with 95% intervals."""
+    import polars as pl  # noqa: PLC0415 - loaded when needed: --help stays quick
+
+    from services.cli.output import print_table  # noqa: PLC0415 - as above
+    from services.core import columns  # noqa: PLC0415 - as above
+    from services.core.addresses import resolve_addresses  # noqa: PLC0415 - as above
+    from services.core.settings import get_settings  # noqa: PLC0415 - as above
+    from services.db.session import make_engine, transaction  # noqa: PLC0415 - as above
+    from services.profiles.importance_fit import importance_intervals  # noqa: PLC0415 - as above
+    from services.profiles.reference import PRIOR_IMPORTANCE  # noqa: PLC0415 - as above
+    from services.profiles.reference_store import load_reference  # noqa: PLC0415 - as above
+    from services.profiles.shop_data import stored_data  # noqa: PLC0415 - as above
+
+    engine = make_engine(resolve_addresses(get_settings()).sqlalchemy_url, pool_size=1)
+    try:
+        data = stored_data(engine)
+        with transaction(engine) as connection:
+            serving = load_reference(connection).importance
+    finally:
+        engine.dispose()
+    log = pl.from_arrow(data.events).filter(pl.col(columns.ITEM_ID).is_not_null())
+    found = importance_intervals(log, pl.from_arrow(data.items), PRIOR_IMPORTANCE, resamples=resamples)
+    if json:
+        print_json({kind: {**asdict(each), "serving": serving.get(kind, 0.0)} for kind, each in found.items()})
+        return
+    rows = []
+    for kind, each in sorted(found.items(), key=lambda pair: -pair[1].value):
+        interval = f"{each.low:+.3f} to {each.high:+.3f}"
+        rows.append((kind, f"{each.prior:+.2f}", f"{each.value:+.3f}", interval, f"{serving.get(kind, 0.0):+.3f}"))
+    print_table(("event", "prior", "fitted", "95% interval", "serving"), rows)
 
 
 def _moment(text: str) -> datetime:

@@ -5,7 +5,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from services.profiles.importance_fit import fit_importance, purchase_lifts
+from services.profiles.importance_fit import fit_importance, importance_intervals, purchase_lifts
 from services.profiles.reference import PRIOR_IMPORTANCE, ReferenceStatistics, prior_examination
 from services.profiles.reference_fit import fit_dwell, fit_examination, fit_reference
 
@@ -145,3 +145,24 @@ def test_events_after_the_asked_time_are_not_used():
     table = log(("u", "a", "purchase", 5)).to_arrow()
     coverage = {"Chairs": 0.25, "Home": 0.75, "Lamps": 0.5}  # of the catalogue, whatever happened on it
     assert fit_reference(table, ITEMS, as_of=START) == ReferenceStatistics(category_coverage=coverage)
+
+
+def shop_where_favourites_foretell(users: int) -> pl.DataFrame:
+    """Nine in ten who favourite a lamp or a chair buy one; what they put into the cart tells little."""
+    random, rows = np.random.default_rng(1), []
+    for n in range(users):
+        liked, carted = random.choice(list("ac"), 2)
+        bought = liked if random.random() < 0.9 else {"a": "c", "c": "a"}[liked]
+        rows += [(f"u{n}", liked, "favourite", 0), (f"u{n}", carted, "cart", 0), (f"u{n}", bought, "purchase", 1)]
+    return log(*rows)
+
+
+def test_intervals_of_importances_hold_the_fit_and_narrow_with_more_users():
+    found = {n: importance_intervals(shop_where_favourites_foretell(n), CATALOGUE, PRIOR_IMPORTANCE, resamples=40)
+             for n in (200, 1_600)}  # fmt: skip
+    for fits in found.values():
+        assert all(each.low <= each.value + 0.02 and each.value - 0.02 <= each.high for each in fits.values())
+        assert fits["purchase"].low == fits["purchase"].high == 1.0
+    widths = {n: fits["cart"].high - fits["cart"].low for n, fits in found.items()}
+    assert 0 < widths[1_600] < widths[200]
+    assert found[1_600]["favourite"].low > found[1_600]["cart"].high
