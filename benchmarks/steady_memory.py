@@ -83,6 +83,7 @@ def _slope(seen: tuple[Key, list[tuple[float, float]]], seconds: float) -> dict[
         "first_mib": round(float(sizes[0]), 1),
         "last_mib": round(float(sizes[-1]), 1),
         "mib_per_hour": round(float(slope), 2),
+        "every_minute_mib": [round(size, 1) for _, size in samples[:: round(60 / EVERY_S)]],
     }
 
 
