@@ -7,6 +7,9 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.stages import Stages
+from services.features.filters import ItemFilter
+from services.features.order import best_first, rounded
 from services.features.portrait import Portrait, cold_portrait
 from services.features.snapshot import ItemSnapshot
 from services.features.transforms import FEATURES, user_item_features
@@ -18,13 +21,12 @@ from services.recommend.linear import LinearBlend
 from services.recommend.queries import QueryModel
 from services.recommend.ranker import Ranker
 from services.recommend.reasons import Evidence, Reasons
-from services.recommend.request import ItemFilter, RankRequest, RecentEvent, RecommendationRequest
-from services.recommend.rerank import Group, best_first, select
-from services.recommend.result import Ranking, Recommendation, SimilarItems, rounded
+from services.recommend.request import RankRequest, RecentEvent, RecommendationRequest
+from services.recommend.rerank import Group, select
+from services.recommend.result import Ranking, Recommendation, SimilarItems
 from services.recommend.retrieval import retrieve
 from services.recommend.similar import similar_items
 from services.recommend.sources import CandidateSource, NearestToQuery, default_sources
-from services.recommend.stages import Stages
 from services.recommend.user import UserView, view_user
 
 

@@ -7,40 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from services.core.types import EventType
+from services.core.wire import Id, Text
+from services.features.filters import ItemFilter
 
 MAX_COUNT = 500
 MAX_RANKED = 1_000
-
-Id = Annotated[str, Meta(min_length=1, max_length=128, description="The shop's own id: any Unicode, 1–128 characters.")]
-Text = Annotated[str, Meta(min_length=1, max_length=256)]
-Scalar = str | float | bool
-
-
-class PriceRange(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Bounds in the shop's currency, both inclusive. Items without a price are left out."""
-
-    min: Annotated[float, Meta(ge=0)] | None = None
-    max: Annotated[float, Meta(ge=0)] | None = None
-
-
-class ItemFilter(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What an item must satisfy: every given field, any of a field's values."""
-
-    categories: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
-    brands: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
-    price: PriceRange | None = None
-    available: Annotated[
-        bool | None, Meta(description="True (default): available items only; null: any; false: unavailable ones only.")
-    ] = True
-    attributes: Annotated[
-        dict[Text, Scalar | Annotated[tuple[Scalar, ...], Meta(max_length=50)]],
-        Meta(max_length=20, description="Attribute to the value it must have, or to the values one of which it must."),
-    ] = {}
-
-    @property
-    def selective(self) -> bool:
-        """Whether more than availability is asked for."""
-        return bool(self.categories or self.brands or self.price is not None or self.attributes)
 
 
 class RecentEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -15,17 +15,6 @@ class Group:
     cap: int
 
 
-def best_first(scores: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Positions of the `count` best scores, best first; ties by position, so that equal input gives equal lists."""
-    if count <= 0:
-        return np.empty(0, np.intp)
-    if count < scores.size:
-        kth = np.partition(scores, scores.size - count)[scores.size - count]
-        positions = np.flatnonzero(scores >= kth)
-        return positions[np.argsort(-scores[positions], kind="stable")[:count]]
-    return np.argsort(-scores, kind="stable")
-
-
 def select(
     scores: NDArray[np.float32],
     count: int,

@@ -3,14 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-
-def rounded(scores: NDArray[np.float32]) -> list[float]:
-    """Scores for an answer, to six decimals: float32 holds no more."""
-    return scores.astype(np.float64).round(6).tolist()
-
 
 @dataclass(frozen=True)
 class Recommendation:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from services.features.filters import ItemFilter, filter_mask
 from services.features.snapshot import ItemSnapshot
 from services.recommend.candidates import Candidates, Hits, Source, is_in, merge
 from services.recommend.config import PipelineConfig
-from services.recommend.filters import filter_mask
-from services.recommend.request import ItemFilter
 from services.recommend.sources import CandidateSource
 from services.recommend.user import UserView
 

@@ -5,11 +5,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.features.order import best_first
 from services.features.portrait_view import SparseScores
 from services.features.snapshot import ItemSnapshot
 from services.recommend.candidates import Hits
 from services.recommend.config import PipelineConfig
-from services.recommend.rerank import best_first
 from services.recommend.user import UserView
 
 

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from recommend_shop import IDS
 
+from services.features.filters import ItemFilter, PriceRange, attribute_key, filter_mask
 from services.features.snapshot import ItemSnapshot
-from services.recommend.filters import attribute_key, filter_mask
-from services.recommend.request import ItemFilter, PriceRange
 
 
 def passing(shop: ItemSnapshot, wanted: ItemFilter) -> list[str]:

@@ -3,11 +3,12 @@ import pytest
 from recommend_shop import IDS, SECONDS, portrait
 
 from services.core.types import EventType
+from services.features.filters import ItemFilter
 from services.features.portrait import cold_portrait
 from services.features.snapshot import ItemSnapshot
 from services.recommend.config import PipelineConfig
 from services.recommend.pipeline import RecommendationPipeline
-from services.recommend.request import ItemFilter, RankRequest, RecentEvent, RecommendationRequest
+from services.recommend.request import RankRequest, RecentEvent, RecommendationRequest
 
 COLD = cold_portrait("eve", SECONDS)
 

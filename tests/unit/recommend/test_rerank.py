@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.features.order import best_first
 from services.recommend.exploration import explore
-from services.recommend.rerank import Group, best_first, select
+from services.recommend.rerank import Group, select
 
 SCORES = np.array([1.0, 0.9, 0.8, 0.1], np.float32)
 # 0 and 1 are the same product; 2 is like them; 3 is different

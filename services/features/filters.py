@@ -1,10 +1,41 @@
-"""A request's filter as boolean masks over items."""
+"""What an item must satisfy, as requests spell it, and as boolean masks over a snapshot's items."""
 
+from typing import Annotated
+
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from services.core.wire import Scalar, Text
 from services.features.snapshot import ItemSnapshot
-from services.recommend.request import ItemFilter, Scalar
+
+
+class PriceRange(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Bounds in the shop's currency, both inclusive. Items without a price are left out."""
+
+    min: Annotated[float, Meta(ge=0)] | None = None
+    max: Annotated[float, Meta(ge=0)] | None = None
+
+
+class ItemFilter(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What an item must satisfy: every given field, any of a field's values."""
+
+    categories: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
+    brands: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
+    price: PriceRange | None = None
+    available: Annotated[
+        bool | None, Meta(description="True (default): available items only; null: any; false: unavailable ones only.")
+    ] = True
+    attributes: Annotated[
+        dict[Text, Scalar | Annotated[tuple[Scalar, ...], Meta(max_length=50)]],
+        Meta(max_length=20, description="Attribute to the value it must have, or to the values one of which it must."),
+    ] = {}
+
+    @property
+    def selective(self) -> bool:
+        """Whether more than availability is asked for."""
+        return bool(self.categories or self.brands or self.price is not None or self.attributes)
 
 
 def filter_mask(wanted: ItemFilter, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -1,0 +1,33 @@
+"""Search's settings: frozen values with defaults that suit any shop."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+FIELDS: tuple[str, ...] = ("title", "brand", "categories", "attributes", "description")
+"""The fields that are searched, in the order of every array that has one column a field."""
+
+
+def _boosts() -> Mapping[str, float]:
+    return MappingProxyType({"title": 1.0, "brand": 0.6, "categories": 0.5, "attributes": 0.4, "description": 0.25})
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How results are found and put together."""
+
+    boosts: Mapping[str, float] = field(default_factory=_boosts)
+    """What a word counts in each field."""
+    k1: float = 1.2
+    b: float = 0.75
+    """BM25's saturation of repeated words and normalisation by length (Robertson and Zaragoza, 2009)."""
+
+    lexical_candidates: int = 200
+    dense_candidates: int = 200
+    max_candidates: int = 300
+    """How many each side brings to ranking, and how many are ranked."""
+    narrow: int = 4_000
+    """A filter that leaves at most so many items is searched exactly, without the nearest-neighbour index."""
+
+    facet_terms: int = 30
+    """Categories and brands listed, the most frequent ones."""

@@ -1,0 +1,98 @@
+"""Where the ranker plugs in: everything known of a query's candidates in, scores out."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.features.portrait import Portrait
+from services.features.portrait_view import PortraitView
+from services.features.snapshot import ItemSnapshot
+from services.search.understanding import UnderstoodQuery
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SearchCandidates:
+    """n distinct items, ascending: `indices` int32 (n,) rows of the snapshot.
+
+    `lexical` float32 (n,): boosted BM25 over all fields, 0 where no word is found. `dense` float32 (n,): cosine of
+    query and item vector, NaN where there is no query vector or the item has none. `field_scores` float32
+    (n, len(FIELDS)): BM25 of each field without boosts. `found` float32 (n, words): the weight with which each word of
+    the query is found in any field of the item, 0 where it is not.
+    """
+
+    indices: NDArray[np.int32]
+    lexical: FloatArray
+    dense: FloatArray
+    field_scores: FloatArray
+    found: FloatArray
+
+    def __len__(self) -> int:
+        return self.indices.size
+
+
+@dataclass(frozen=True)
+class RankingInput:
+    """What a ranker may look at. `user` is None where nothing is known of the user; `now` in epoch seconds."""
+
+    query: UnderstoodQuery
+    candidates: SearchCandidates
+    snapshot: ItemSnapshot
+    portrait: Portrait | None
+    user: PortraitView | None
+    query_vector: FloatArray | None
+    now: float
+
+
+@dataclass(frozen=True)
+class RankedScores:
+    """`scores` float32 (n,), higher is better. `contributions` float32 (n, len(names)): what each part added."""
+
+    scores: FloatArray
+    names: tuple[str, ...]
+    contributions: FloatArray
+
+
+class CandidateRanker(Protocol):
+    """Scores all candidates of one query in one vectorised call."""
+
+    @property
+    def version(self) -> str:
+        """Changes when its scores may: cursors and caches are bound to it."""
+        ...
+
+    def rank(self, asked: RankingInput) -> RankedScores: ...
+
+
+class FusionRanker:
+    """Without a learned ranker: the mean of the z-scores of the lexical score and the cosine, over the candidates.
+
+    A candidate that lacks one of the two counts as one standard deviation below that side's mean.
+    """
+
+    version = "fusion-1"
+    names = ("words", "meaning")
+
+    def __init__(self, lexical_weight: float = 0.5) -> None:
+        self._weights = np.array([lexical_weight, 1 - lexical_weight], np.float32)
+
+    def rank(self, asked: RankingInput) -> RankedScores:
+        found = asked.candidates
+        lexical = np.where(found.lexical > 0, found.lexical, np.nan)
+        parts = np.column_stack([z_scores(lexical), z_scores(found.dense)]) * self._weights
+        return RankedScores(parts.sum(axis=1), self.names, parts)
+
+
+def z_scores(values: FloatArray) -> FloatArray:
+    """(value − mean) / deviation of what is known, −1 where it is NaN; zeros when nothing is known or all is equal."""
+    known = ~np.isnan(values)
+    scores = np.zeros(values.size, np.float32)
+    if not known.any():
+        return scores
+    mean, deviation = values[known].mean(), values[known].std()
+    scores[known] = (values[known] - mean) / deviation if deviation > 1e-6 else 0
+    scores[~known] = -1
+    return scores

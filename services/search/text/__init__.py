@@ -1,0 +1,1 @@
+"""Text analysis: from what is written to the terms that are searched."""
