@@ -1,4 +1,4 @@
-"""What a caller asks of search. The same structs decode the HTTP body, describe it in OpenAPI and drive the pipeline."""
+"""What a caller asks of search: the structs decode the HTTP body, describe it in OpenAPI and drive the pipeline."""
 
 from enum import StrEnum
 from typing import Annotated

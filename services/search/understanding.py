@@ -1,6 +1,6 @@
 """A query as search understands it: its words, what else they may be called, and what of the shop they name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,21 @@ class QueryWord:
 
     `alternatives`: the terms any of which finds it, the word's own first. `optional`: a word too common to demand.
     `kind`: "word", "number", "measure" (number with unit), "model" (letters and digits) or "cjk".
-    `numbers`: position among the words of the query is this word's place in `UnderstoodQuery.words`.
     """
 
     text: str
     alternatives: tuple[Alternative, ...]
     kind: str = "word"
     optional: bool = False
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Something an operator asks for: `terms` side by side, in `field` (None: any); `excluded`: must not occur."""
+
+    terms: tuple[str, ...]
+    field: str | None = None
+    excluded: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,4 @@ class UnderstoodQuery:
     categories: tuple[tuple[int, float], ...] = ()
     brands: tuple[tuple[int, float], ...] = ()
     specificity: float = 0.0
-    phrases: tuple[tuple[str, ...], ...] = field(default=())
-    """Analysed words that must stand side by side (operators only)."""
-    excluded: tuple[str, ...] = field(default=())
-    """Terms that must not occur (operators only)."""
+    demands: tuple[Demand, ...] = ()
