@@ -9,7 +9,7 @@ from services.search.text.analyser import Analyser, AnalyserConfig, Kind
 from services.search.text.normal import normalise, normalise_with_offsets
 
 ANALYSER = Analyser()
-PIECES = "1 2 / . , - x in ft ' v a cu 3/4 ½ by 10k".split() + ['"', " "]
+PIECES = ["1", "2", "/", ".", ",", "-", "x", "in", "ft", "'", "v", "a", "cu", "3/4", "½", "by", "10k", '"', " "]
 
 
 @pytest.mark.parametrize(
