@@ -1,0 +1,1 @@
+"""Spelling correction against the shop's own words."""
