@@ -24,6 +24,7 @@ USER_TABLES = (
     names.AFFINITY_TABLE,
     names.SERVING_TABLE,
     "impressions",
+    "searches",
     "users",
     "user_states",
     "quarantined_users",

@@ -16,6 +16,7 @@ from services.db.models.impressions import Impression
 from services.db.models.item_states import ItemState, ItemTail, PendingItem, ServedExposure
 from services.db.models.jobs import Checkpoint, Job
 from services.db.models.live import CatalogueChange, PendingUser, QuarantinedUser, TailOwner, TailPartition, UserState
+from services.db.models.searches import QueryItem, QueryStatistics, Search
 from services.db.models.users import User
 
 __all__ = [
@@ -38,7 +39,10 @@ __all__ = [
     "PendingUser",
     "ProfileFeatures",
     "QuarantinedUser",
+    "QueryItem",
+    "QueryStatistics",
     "ReferenceStatistics",
+    "Search",
     "ServedExposure",
     "ServingFeatures",
     "TailOwner",
