@@ -46,6 +46,16 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Ray runs workers at niceness 15; a gateway is what its machine is for.
         "RAY_worker_niceness": "0",
+        # Rest: what Ray and Serve look at, report and count many times a second, once a second or not at all. Replicas
+        # that died are noticed by HAProxy's own checks, within the same second.
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
+        "RAY_enable_metrics_collection": "0",
+        "RAY_task_events_report_interval_ms": "0",
+        "RAY_raylet_report_resources_period_milliseconds": "1000",
+        "RAY_ray_syncer_message_refresh_interval_ms": "10000",
+        "RAY_io_context_event_loop_lag_collection_interval_ms": "60000",
+        "RAY_local_gc_interval_s": "36000",
         # Privacy: nothing is reported, nothing listens beyond the address that was asked for.
         "RAY_USAGE_STATS_ENABLED": "0",
         # The name says Windows and macOS; what it does is keep this node's address, and so every listener, on loopback.

@@ -3,6 +3,7 @@
 Ray starts the binary that we name, so we name a script that rewrites the file and then becomes the real binary:
 
 - HAProxy's statistics and Prometheus pages stay on loopback; Ray's template binds them to every interface;
+- nothing is sent to a system log: that took a socket open to every interface, and a datagram a request;
 - requests are stamped with when they came and from where, and passed on once their body has come (up to HAProxy's
   buffer), so that slow callers occupy no place in the gateway;
 - what the gateway has no room for is refused here, in microseconds and without a word to the gateway, which says with
@@ -29,6 +30,7 @@ previous=
 for argument in "$@"; do
   if [ "$previous" = "-f" ] && [ -f "$argument" ]; then
     sed -e 's/^\\( *bind \\)\\*:/\\1127.0.0.1:/' -e 's/^\\( *bind \\):/\\1127.0.0.1:/' \\
+      -e '/^ *log /d' -e '/^ *option httplog/d' \\
       -e 's/ mode 666 level admin/ mode 600 level admin/' \\
       -e 's|^\\( *errorfile 50[234] \\).*|\\1{folder}/down.http|' \\
       -e 's|^\\( *\\)http-request return status 404 .*Path .* not found\\..*|\\1{down}|' \\

@@ -15,6 +15,7 @@ from services.core.settings import Settings
 from services.serve.deployment import Gateway
 from services.serve.environment import LOOPBACK, RayFolders
 from services.serve.head import HEAD, ended, head_processes
+from services.serve.helpers import without_helpers
 from services.serve.signals import announce_stop, stop_on_signals
 
 APPLICATION = "portrait"
@@ -33,6 +34,7 @@ log = get_logger("serve")
 def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
     """Serve until `stop` is set."""
     folders = RayFolders.of(settings.home)
+    without_helpers()
     ray.init(
         num_cpus=max(2, replicas + 1),
         object_store_memory=OBJECT_STORE_BYTES,

@@ -1,7 +1,15 @@
 """The Celery application: `celery -A services.workers.app worker -Q cpu`."""
 
+import gc
+
 from celery import Celery
-from celery.signals import beat_init, setup_logging, worker_ready, worker_shutting_down
+from celery.signals import (
+    beat_init,
+    setup_logging,
+    worker_before_create_process,
+    worker_ready,
+    worker_shutting_down,
+)
 from kombu import Queue
 
 from services.core.addresses import resolve_addresses
@@ -45,6 +53,13 @@ def _logging(**_: object) -> None:
 @beat_init.connect
 def _ready(**_: object) -> None:
     tell_ready()
+
+
+@worker_before_create_process.connect
+def _share_with_children(**_: object) -> None:
+    """Keep what is loaded out of garbage collection: each look of the collector would copy its pages into the child."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_shutting_down.connect

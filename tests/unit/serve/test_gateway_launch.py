@@ -11,9 +11,14 @@ from services.serve.haproxy import write_launcher
 from services.serve.signals import stop_on_signals
 
 CONFIG = """global
+    log 127.0.0.1:514 local0 info
     stats socket /x/admin.sock mode 666 level admin expose-fd listeners
     errorfile 502 /x/500.http
     errorfile 503 /x/500.http
+defaults
+    log global
+    option httplog
+    option http-server-close
 frontend prometheus
     bind :9101
     mode http
@@ -24,6 +29,7 @@ backend default_backend
 listen stats
   bind *:8404
   stats enable
+  no log
 """
 
 
@@ -39,6 +45,8 @@ def test_the_launcher_corrects_the_configuration_and_becomes_the_real_binary(tmp
     assert "    bind 127.0.0.1:9101\n" in text and "  bind 127.0.0.1:8404\n" in text
     assert "    bind 10.0.0.5:8000\n" in text
     assert "mode 600 level admin" in text
+    assert "514" not in text and "log global" not in text and "httplog" not in text
+    assert "    option http-server-close\n" in text and "  no log\n" in text
     assert text.count("set-header x-portrait-arrived %[date(0,us)]\n") == 1
     assert text.count("set-header x-portrait-client %[src]\n") == 1
     assert text.index("frontend http_frontend") < text.index("x-portrait-arrived") < text.index("listen stats")
