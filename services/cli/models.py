@@ -112,6 +112,7 @@ def shadow(
 def _registry() -> "ModelRegistry":
     from services.core.paths import HomePaths  # noqa: PLC0415 - loaded when needed: --help stays quick
     from services.core.settings import get_settings  # noqa: PLC0415 - as above
-    from services.registry.registry import ModelRegistry  # noqa: PLC0415 - as above
+    from services.registry.storage import open_registry  # noqa: PLC0415 - as above
 
-    return ModelRegistry(HomePaths(get_settings().home).models)
+    settings = get_settings()
+    return open_registry(HomePaths(settings.home).models, settings.storage_url)

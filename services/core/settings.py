@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="postgresql://… of an external PostgreSQL with pgvector.")
     redis_url: SecretStr | None = Field(None, description="redis://… of an external Valkey or Redis (online store).")
     broker_url: SecretStr | None = Field(None, description="Celery broker; the online store's server when unset.")
+    storage_url: str | None = Field(
+        None, description="Object storage of snapshots and models (s3://…, file://…) where hosts share no home."
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     text_encoder: str = Field(DEFAULT_TEXT_ENCODER, description="Offline default or a Hugging Face model name or path.")
     image_encoder: str = Field(

@@ -5,11 +5,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from ray import serve
+from ray.util import get_node_ip_address
 from starlette.types import ASGIApp
 
 from services.core.addresses import resolve_addresses
 from services.core.logging import configure_logging
 from services.core.settings import get_settings
+from services.serve.environment import LOOPBACK
 from services.serve.loopback import keep_on_loopback
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def build_replica_app() -> ASGIApp:
 
     settings = get_settings()
     configure_logging(settings.log_level, json_lines=True)
-    keep_on_loopback()
+    if get_node_ip_address() == LOOPBACK:
+        keep_on_loopback()  # on a cluster, replicas of other nodes have to reach this one
     state = open_state(settings, resolve_addresses(settings))
     app = build_app(state)
     _states.append(state)

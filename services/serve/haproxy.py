@@ -11,6 +11,7 @@ Ray starts the binary that we name, so we name a script that rewrites the file a
 - while no gateway answers, callers get a problem document that tells them to come back.
 """
 
+import sys
 from pathlib import Path
 
 import orjson
@@ -104,3 +105,7 @@ def write_launcher(folder: Path, binary: str | None = None) -> Path:
 
 def _problem(error: PortraitError) -> bytes:
     return orjson.dumps(error.problem())
+
+
+if __name__ == "__main__":  # when an image is made: python -m services.serve.haproxy FOLDER
+    write_launcher(Path(sys.argv[1]))

@@ -16,6 +16,7 @@ from services.serve.database import THREADS, Database
 from services.serve.impressions import ImpressionWriter
 from services.serve.live import LiveWatch
 from services.serve.live_metrics import LiveMetrics
+from services.serve.mirror import Mirror, start_mirror
 from services.serve.portraits import Portraits
 from services.serve.serving import SnapshotWatcher
 from services.serve.shadow import ShadowScorer
@@ -42,10 +43,13 @@ class State:
     impressions: ImpressionWriter
     dispatcher: Dispatcher
     shadow: ShadowScorer
+    mirror: Mirror | None = None
 
     def close(self) -> None:
         """Write what is buffered and give everything back."""
         self.live.close()
+        if self.mirror is not None:
+            self.mirror.close()
         self.snapshots.close()
         self.shadow.close()
         self.impressions.close()
@@ -63,7 +67,9 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     live = LiveWatch(LiveStatus(addresses))
     metrics.add(LiveMetrics(live))
     live.start()
-    snapshots = SnapshotWatcher(HomePaths(settings.home).snapshots, metrics, HomePaths(settings.home).models)
+    paths = HomePaths(settings.home)
+    mirror = start_mirror(paths, settings.storage_url)
+    snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models)
     snapshots.start()
     return State(
         settings=settings,
@@ -78,6 +84,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         shadow=ShadowScorer(metrics),
         impressions=ImpressionWriter(engine, metrics),
         dispatcher=Dispatcher(addresses.broker_url),
+        mirror=mirror,
     )
 
 

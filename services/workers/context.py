@@ -47,7 +47,7 @@ class WorkerContext:
     def stores(self) -> "Stores":
         from services.workers.stores import Stores  # noqa: PLC0415 - Feast: see the class
 
-        return Stores(self.addresses, self.paths)
+        return Stores(self.addresses, self.paths, self.settings.storage_url)
 
     @cached_property
     def handlers(self) -> dict[str, Handler]:

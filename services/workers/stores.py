@@ -7,18 +7,21 @@ from typing import Any
 from services.core.addresses import Addresses
 from services.core.clock import utc_now
 from services.core.paths import HomePaths
+from services.core.storage import ObjectStorage
 from services.features.materialize import materialize
 from services.features.offline.reader import OfflineReader
 from services.features.online import OnlineWriter, open_store
 from services.features.snapshot_build import build_snapshot, prune, publish
+from services.features.snapshot_storage import pull_snapshot, push_snapshot
 from services.features.snapshot_tables import SnapshotTables
 
 
 class Stores:
     """Online and offline store over one open registry."""
 
-    def __init__(self, addresses: Addresses, paths: HomePaths) -> None:
+    def __init__(self, addresses: Addresses, paths: HomePaths, storage_url: str | None = None) -> None:
         self._addresses, self._paths = addresses, paths
+        self._storage = None if storage_url is None else ObjectStorage(storage_url)
 
     @cached_property
     def writer(self) -> OnlineWriter:
@@ -31,8 +34,12 @@ class Stores:
     def publish_snapshot(self, tables: SnapshotTables) -> str:
         """Build a snapshot of these tables and make it the current one; its version."""
         snapshots = self._paths.snapshots
+        if self._storage is not None:
+            pull_snapshot(snapshots, self._storage)  # another host may have built from the same tables
         version = build_snapshot(tables, snapshots, now=utc_now())
-        publish(snapshots, version)
+        folder = publish(snapshots, version)
+        if self._storage is not None:
+            push_snapshot(folder, self._storage)
         prune(snapshots)
         return version
 

@@ -14,7 +14,7 @@ from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.offline import offline_serving
 from services.profiles.reference_store import load_reference
 from services.profiles.shop_data import stored_data
-from services.registry.registry import ModelRegistry
+from services.registry.storage import open_registry
 from services.workers.runner import Progress
 
 PUBLISH = "training.publish"
@@ -22,7 +22,13 @@ PUBLISH = "training.publish"
 EPOCHS_EXPECTED = 30
 
 
-def train_models(engine: Engine, paths: HomePaths, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def train_models(
+    engine: Engine,
+    paths: HomePaths,
+    parameters: dict[str, Any],
+    progress: Progress,
+    storage_url: str | None = None,
+) -> dict[str, Any]:
     """Train, publish and perhaps promote. The result names the version and what it reaches."""
     config, seed = parameters.get("config", "default"), parameters.get("seed", 0)
     if not isinstance(config, str) or not isinstance(seed, int):
@@ -40,7 +46,7 @@ def train_models(engine: Engine, paths: HomePaths, parameters: dict[str, Any], p
         return offline_serving(known, history, data.items, data.vector_table())
 
     snapshot = current_snapshot(paths.snapshots)
-    registry = ModelRegistry(paths.models)
+    registry = open_registry(paths.models, storage_url)
     manifest = publish.train_and_publish(
         publish.ShopData(data.source, data.events, data.item_ids, data.vectors, data.items),
         publish.Builders(pairs=lambda events, ids: co_engagement_pairs([events], ids, reference), serving=serving),

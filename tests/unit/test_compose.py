@@ -118,7 +118,7 @@ def test_images_are_pinned_and_portrait_runs_without_privileges(services: dict[s
         else:
             assert re.search(r":\d+\.\d+", service["image"]), name
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text()
-    for target in ("app", "mlflow"):
+    for target in ("cpu", "cuda", "mlflow"):
         stage = re.search(rf"AS {target}\n(.*?)(?=\nFROM |\Z)", dockerfile, re.DOTALL)
         assert stage and re.search(r"^USER (?!root)", stage[1], re.MULTILINE), target
 
