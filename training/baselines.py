@@ -17,6 +17,9 @@ PairBuilder = Callable[[pa.Table, pa.Array], pa.Table]
 
 ITEMS_A_BLOCK = 2_000
 EASE_ITEMS = 20_000
+"""EASE holds a dense matrix of items × items."""
+FACTOR_ITEMS = 500_000
+"""Every factor model scores all items for every user: beyond, an hour's work."""
 
 
 class Popularity(ScoringRecommender):
@@ -101,12 +104,15 @@ class Factors(ScoringRecommender):
         self.name, self.seed, self.factors = name, seed, factors
 
     def fit(self, split: Split) -> None:
-        """Raises InvalidInput where `implicit` is not installed."""
+        """Raises InvalidInput where `implicit` is not installed: training runs with torch alone too."""
         try:
-            from implicit.als import AlternatingLeastSquares  # noqa: PLC0415 - optional
-            from implicit.bpr import BayesianPersonalizedRanking  # noqa: PLC0415 - optional
+            from implicit.als import AlternatingLeastSquares  # noqa: PLC0415 - see above
+            from implicit.bpr import BayesianPersonalizedRanking  # noqa: PLC0415 - see above
         except ImportError as error:
-            raise InvalidInput(f"{self.name} needs the library implicit: pip install implicit") from error
+            raise InvalidInput(
+                f"{self.name} needs the library implicit of requirements.lock: install it, or leave {self.name} out of "
+                "--models"
+            ) from error
         self.split = split
         if self.name == "als":
             model = AlternatingLeastSquares(

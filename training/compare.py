@@ -4,6 +4,7 @@ What the workers make of events (item-to-item pairs, portraits, snapshots) is ha
 `services.profiles`, which training does not know.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from services.core.types import EventType
 from services.features.portrait import Portrait
 from services.features.snapshot import ItemSnapshot
 from training import baselines
-from training.baselines import PairBuilder
+from training.baselines import EASE_ITEMS, FACTOR_ITEMS, PairBuilder
 from training.configs import run_config
 from training.evaluation import ModelResult, evaluate_all
 from training.event_log import make_event_log
 from training.html_report import html
 from training.learned import LearnedModels, LearnedPipeline, UserModelRecommender
+from training.list_store import ListStore
 from training.lists import ForeignLists
 from training.pipeline import PipelineInputs, PipelineRecommender
 from training.recommender import Recommender
@@ -33,12 +35,13 @@ from training.splits import LEAVE_ONE_OUT, TIME, Split, by_time, leave_one_out, 
 from training.user_model import Catalogue
 
 BASELINES = ("popularity", "item-knn", "co-engagement", "last-item-content", "weighted-profile", "linear-blend")
-HEAVY = ("ease", "als", "bpr")
-"""Baselines that take a dense matrix or a further library: measured when named."""
-"""Nothing is trained for them: `linear-blend` is the serving pipeline with weights set by hand."""
-LEARNED = ("user-model", "pipeline")
-MODELS = (*BASELINES, *HEAVY, *LEARNED)
-WITH_CONTENT = frozenset({"linear-blend", "user-model", "pipeline"})
+"""`linear-blend` is the serving pipeline with weights set by hand."""
+HEAVY = {"ease": EASE_ITEMS, "als": FACTOR_ITEMS, "bpr": FACTOR_ITEMS}
+"""Baselines that grow too large, and the items from which on they are measured only when named."""
+LEARNED = ("user-model", "user-model-unrefitted", "pipeline")
+ON_REQUEST = ("pipeline-unrefitted",)
+MODELS = (*BASELINES, *HEAVY, *LEARNED, *ON_REQUEST)
+WITH_CONTENT = frozenset({"linear-blend", *LEARNED, *ON_REQUEST})
 """Models that use texts where there are any."""
 CONTENT_MODELS = frozenset({"last-item-content", "weighted-profile"})
 SPLITS = (LEAVE_ONE_OUT, TIME)
@@ -80,12 +83,12 @@ class Comparison:
 
 
 def wanted_models(names: str) -> list[str]:
-    """The models of a comma-separated list; when it is empty all but `HEAVY`.
+    """The models of a comma-separated list; when it is empty all but those of `ON_REQUEST`.
 
     Raises:
         InvalidInput: there is no such model.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()] or [*BASELINES, *LEARNED]
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or [*BASELINES, *HEAVY, *LEARNED]
     unknown = [name for name in wanted if name not in MODELS]
     if unknown:
         raise InvalidInput(f"There is no model {unknown[0]!r}: --models takes {', '.join(MODELS)}")
@@ -103,8 +106,10 @@ def compare(
     cold_items: float = 0.0,
     lists: Mapping[str, Path] | None = None,
     seeds: int = 1,
+    first_seed: int = 0,
     config: str = "default",
     device: str = "cpu",
+    checkpoints: Path | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
@@ -115,6 +120,8 @@ def compare(
 
     `lists`: files of lists that others made, by name (`training.lists`).
     `config`: the settings of the learned models (`training.configs`); `tell` hears each of their epochs.
+    `seeds`: so many repetitions, from `first_seed` on, of models that have randomness. `checkpoints`: a folder in which
+    user models and lists are kept: a run that was cut off goes on, and runs of single seeds are joined by one of all.
     `target`: comma-separated event types that are predicted; when empty, purchases, or the strongest type there is.
 
     Raises:
@@ -123,20 +130,36 @@ def compare(
     names = wanted_models(models)
     if data.vectors is None and not models:
         names = [name for name in names if name not in CONTENT_MODELS]
+    left_out = [] if models else [name for name in names if len(data.item_ids) > HEAVY.get(name, math.inf)]
+    names = [name for name in names if name not in left_out]
     chosen = make_split(data, split, part, target)
     if cold_items:
         chosen = only_cold_items(chosen, cold_items)
-    learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell)
+    learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell, checkpoints=checkpoints)
     factories = [recommender(name, data, builders, learned) for name in names]
-    factories += [_foreign(name, path) for name, path in (lists or {}).items()]
     groups = category_groups(data.items)
-    results = evaluate_all(factories, chosen, seeds=seeds, vectors=data.vectors, groups=groups, progress=progress)
+    results = evaluate_all(
+        factories,
+        chosen,
+        seeds=seeds,
+        first_seed=first_seed,
+        vectors=data.vectors,
+        groups=groups,
+        store=None if checkpoints is None else ListStore(checkpoints, chosen, repr(run_config(config))),
+        progress=progress,
+    )
+    foreign = [_foreign(name, path) for name, path in (lists or {}).items()]
+    results += evaluate_all(foreign, chosen, vectors=data.vectors, groups=groups, progress=progress)
     return Comparison(
         results,
-        document(chosen, results, data.source),
-        markdown(chosen, results, data.source),
+        document(chosen, results, data.source) | {"left_out": left_out},
+        markdown(chosen, results, data.source) + _left_out(left_out),
         html(chosen, results, data.source),
     )
+
+
+def _left_out(names: list[str]) -> str:
+    return f"\nLeft out, too many items for them (name them to measure them): {', '.join(names)}.\n" if names else ""
 
 
 def _foreign(name: str, path: Path) -> Callable[[int], Recommender]:
@@ -199,5 +222,7 @@ def recommender(name: str, data: ShopData, builders: Builders, learned: LearnedM
         "bpr": lambda seed: baselines.Factors("bpr", seed),
         "linear-blend": lambda seed: PipelineRecommender(inputs, name="linear-blend"),
         "user-model": lambda seed: UserModelRecommender(learned, seed),
+        "user-model-unrefitted": lambda seed: UserModelRecommender(learned, seed, refitted=False),
         "pipeline": lambda seed: LearnedPipeline(inputs, learned, seed),
+        "pipeline-unrefitted": lambda seed: LearnedPipeline(inputs, learned, seed, refitted=False),
     }[name]

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from services.core.errors import InvalidInput
 
-FULL_SOFTMAX_ITEMS = 30_000
-"""Up to so many items every item is a negative; beyond, a sample."""
+FULL_SOFTMAX = 2
+"""Up to so many times `negatives` every item is a negative; beyond, a sample."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class UserModelSettings:
     """How a user model is built and trained.
 
     `window`: each event predicts so many of the user's next target events, the n-th with weight `window_decay`^n:
-    events of one day have no order worth learning. `negatives`: sampled items beyond `FULL_SOFTMAX_ITEMS`.
+    events of one day have no order worth learning. `negatives`: items sampled a batch
+    in larger catalogues (`FULL_SOFTMAX`).
     `patience`: epochs without a better validation before training ends. `average`: decay of the weights' moving
     average, which is what is kept. `validation_users`: of whom the last event chooses the number of epochs.
     """

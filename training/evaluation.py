@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training import metrics
 from training.bootstrap import Interval, bootstrap_means
+from training.list_store import ListStore, MadeLists
 from training.recommender import Recommender
 from training.splits import Split
 
@@ -39,37 +40,50 @@ def evaluate(
     split: Split,
     *,
     seeds: int = 1,
+    first_seed: int = 0,
     cutoffs: Sequence[int] = CUTOFFS,
     vectors: NDArray[np.float32] | None = None,
     groups: Mapping[str, NDArray[np.bool_]] | None = None,
+    store: ListStore | None = None,
 ) -> ModelResult:
-    """Fit and measure the recommender that `factory(seed)` makes, for seeds 0, 1, ….
+    """Fit and measure the recommender that `factory(seed)` makes, for so many seeds from `first_seed` on.
 
     Every item of the catalogue is ranked but those the user has. `vectors` (items, D), unit rows, add diversity;
-    `groups` (masks over items) add slices by target.
+    `groups` (masks over items) add slices by target. Lists that `store` holds are not made again; others go there.
     """
-    started, fitting, runs, name = time.perf_counter(), 0.0, [], ""
-    for seed in range(seeds):
-        recommender = factory(seed)
-        name = recommender.name
-        begun = time.perf_counter()
-        recommender.fit(split)
-        fitting += time.perf_counter() - begun
-        ranked = recommender.recommend(split.users, max(*cutoffs, LIST_LENGTH))
-        runs.append(measure(ranked, split, cutoffs, vectors))
+    made = [_lists(factory(seed), split, seed, max(*cutoffs, LIST_LENGTH), store) for seed in _seeds(first_seed, seeds)]
+    runs = [measure(each.ranked, split, cutoffs, vectors) for each in made]
     per_user = {key: np.mean([values[key] for values, _ in runs], axis=0) for key in runs[0][0]}
     whole = {key: float(np.mean([totals[key] for _, totals in runs])) for key in runs[0][1]}
     intervals = bootstrap_means(per_user) | {key: Interval(value, value, value) for key, value in whole.items()}
     return ModelResult(
-        name=name,
+        name=factory(first_seed).name,
         seeds=seeds,
         metrics=intervals,
         per_user=per_user,
         slices={label: _slice(per_user, members) for label, members in user_slices(split, groups).items()},
-        fit_seconds=fitting / seeds,
-        seconds=time.perf_counter() - started,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        fit_seconds=float(np.mean([each.fit_seconds for each in made])),
+        seconds=sum(each.seconds for each in made),
+        peak_memory_mb=max(each.peak_memory_mb for each in made),
     )
+
+
+def _seeds(first: int, count: int) -> range:
+    return range(first, first + count)
+
+
+def _lists(recommender: Recommender, split: Split, seed: int, k: int, store: ListStore | None) -> MadeLists:
+    if store is not None and (kept := store.load(recommender.name, seed)) is not None:
+        return kept
+    started = time.perf_counter()
+    recommender.fit(split)
+    fitting = time.perf_counter() - started
+    ranked = recommender.recommend(split.users, k)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    made = MadeLists(ranked, fitting, time.perf_counter() - started, memory)
+    if store is not None:
+        store.keep(recommender.name, seed, made)
+    return made
 
 
 def measure(
@@ -123,8 +137,10 @@ def evaluate_all(
     split: Split,
     *,
     seeds: int = 1,
+    first_seed: int = 0,
     vectors: NDArray[np.float32] | None = None,
     groups: Mapping[str, NDArray[np.bool_]] | None = None,
+    store: ListStore | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[ModelResult]:
     """One result a factory, in their order. `progress` hears the name of each finished model.
@@ -133,7 +149,10 @@ def evaluate_all(
     """
     results = []
     for factory in factories:
-        repeats = 1 if getattr(factory(0), "deterministic", False) else seeds
-        results.append(evaluate(factory, split, seeds=repeats, vectors=vectors, groups=groups))
+        fixed = getattr(factory(0), "deterministic", False)
+        first, count = (0, 1) if fixed else (first_seed, seeds)
+        results.append(
+            evaluate(factory, split, seeds=count, first_seed=first, vectors=vectors, groups=groups, store=store)
+        )
         progress(results[-1].name)
     return results

@@ -5,7 +5,8 @@ fit part, held out; the user model that serves is then trained on all of the fit
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +35,24 @@ class UserModels:
 
 
 class LearnedModels:
-    """Fits user models once a split and seed, for whoever asks."""
+    """Fits user models and rankers once a split and seed, for whoever asks."""
 
     def __init__(
-        self, catalogue: Catalogue, config: RunConfig, *, device: str = "cpu", tell: Tell = lambda _: None
+        self,
+        catalogue: Catalogue,
+        config: RunConfig,
+        *,
+        device: str = "cpu",
+        tell: Tell = lambda _: None,
+        checkpoints: Path | None = None,
     ) -> None:
+        """`checkpoints`: a folder from which a run that was cut off goes on, and a finished one is taken up again."""
         self.config, self.device, self.tell = config, device, tell
-        self._trainer = UserModelTrainer(catalogue, config.user_model, device=device, tell=tell)
+        self._trainer = UserModelTrainer(
+            catalogue, config.user_model, device=device, tell=tell, checkpoints=checkpoints
+        )
         self._fits: dict[tuple[str, int], UserModels] = {}
+        self._rankers: dict[tuple[str, int], FittedRanker | None] = {}
 
     def user_models(self, split: Split, seed: int) -> UserModels:
         """The user models of a split."""
@@ -53,19 +64,32 @@ class LearnedModels:
             self._fits[key] = UserModels(held, earlier, final)
         return self._fits[key]
 
+    def ranker(self, split: Split, seed: int, examples: Callable[[], Examples]) -> FittedRanker | None:
+        """The ranker of a split, fitted to these examples for whoever asks first."""
+        key = split.name, seed
+        if key not in self._rankers:
+            found = examples()
+            self._rankers[key] = fit_ranker(found, self.config.ranker, seed, device=self.device, tell=self.tell)
+        return self._rankers[key]
+
 
 class UserModelRecommender(ScoringRecommender):
-    """Cosine of the user's query vector with every item's vector."""
+    """Cosine of the user's query vector with every item's vector.
 
-    name = "user-model"
+    Not `refitted` it is the model by which the number of epochs was chosen: trained without the last target of each
+    user's fit part, asked with his complete history.
+    """
+
     deterministic = False
 
-    def __init__(self, models: LearnedModels, seed: int) -> None:
-        self._models, self._seed = models, seed
+    def __init__(self, models: LearnedModels, seed: int, refitted: bool = True) -> None:
+        self.name = "user-model" if refitted else "user-model-unrefitted"
+        self._models, self._seed, self._refitted = models, seed, refitted
 
     def fit(self, split: Split) -> None:
         self.split = split
-        self.fitted = self._models.user_models(split, self._seed).final
+        models = self._models.user_models(split, self._seed)
+        self.fitted = models.final if self._refitted else models.earlier
         self._history = tokens_of(split, split.history)
 
     def scores(self, users: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -73,23 +97,28 @@ class UserModelRecommender(ScoringRecommender):
 
 
 class LearnedPipeline(PipelineRecommender):
-    """The serving pipeline with the learned query vector as a source and the learned ranker at its end."""
+    """The serving pipeline with the learned query vector as a source and the learned ranker at its end.
+
+    Not `refitted`, user model and snapshot know nothing of the last target of each user's fit part. The ranker is the
+    same: those targets taught it.
+    """
 
     deterministic = False
 
-    def __init__(self, build: BuildInputs, models: LearnedModels, seed: int) -> None:
-        super().__init__(build)
-        self._models, self._seed = models, seed
+    def __init__(self, build: BuildInputs, models: LearnedModels, seed: int, refitted: bool = True) -> None:
+        super().__init__(build, name="pipeline" if refitted else "pipeline-unrefitted")
+        self._models, self._seed, self._refitted = models, seed, refitted
         self.ranker: FittedRanker | None = None
 
     def fit(self, split: Split) -> None:
         """Fit the ranker on the pipeline of an earlier time, then build the pipeline of the split."""
         models = self._models.user_models(split, self._seed)
-        examples = self.examples(models)
-        settings, device = self._models.config.ranker, self._models.device
-        self.ranker = fit_ranker(examples, settings, self._seed, device=device, tell=self._models.tell)
+        self.ranker = self._models.ranker(split, self._seed, lambda: self.examples(models))
         self._ranker = None if self.ranker is None else LearnedRanker(self.ranker.network, "1")
-        self.prepare(split, models.final)
+        if self._refitted:
+            self.prepare(split, models.final)
+        else:
+            self.prepare(replace(split, fit=models.held.fit), models.earlier)
 
     def examples(self, models: UserModels) -> Examples:
         """What the pipeline would have ranked before the targets that are held out."""

@@ -1,7 +1,9 @@
 """Trains the user model: what a user engages with next, from his events and what is known of the items."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +17,10 @@ from services.networks.item_tower import TowerItems
 from services.networks.numpy_user_model import NumpyUserModel
 from services.networks.user_config import UserModelConfig
 from services.networks.user_model import UserModel
-from training.configs import FULL_SOFTMAX_ITEMS, UserModelSettings
+from training.configs import FULL_SOFTMAX, UserModelSettings
 from training.recommender import top_items
 from training.sequences import Batch, Tokens, TrainingWindows, last_windows, padded
+from training.softmax_loss import mean_log_sum_exp, native_bfloat16
 from training.splits import Split
 from training.trainer import Trained, TrainerSettings, seed_everything, train
 
@@ -93,8 +96,10 @@ class UserModelTrainer:
         *,
         device: str = "cpu",
         tell: Callable[[dict[str, float]], None] = lambda _: None,
+        checkpoints: Path | None = None,
     ) -> None:
         self.catalogue, self.settings, self.device, self._tell = catalogue, settings, device, tell
+        self._checkpoints = checkpoints
 
     def fit(self, tokens: Tokens, seed: int, epochs: int) -> Fitted:
         """Train on the tokens, exactly so many epochs."""
@@ -125,7 +130,7 @@ class UserModelTrainer:
             temperature=settings.temperature,
         )
         model = UserModel(config, settings.dropout, settings.id_dropout, settings.part_dropout)
-        objective = NextItems(tokens, TowerItems.of(inputs, self.device), settings, seed, self.device)
+        objective = NextItems(tokens, inputs, settings, seed, self.device)
         trained = train(
             model,
             lambda rng: windows.batches(rng, settings.batch_users),
@@ -140,6 +145,7 @@ class UserModelTrainer:
                 average=settings.average,
                 seed=seed,
                 device=self.device,
+                checkpoint=self._checkpoint(tokens, seed, None if held else epochs),
             ),
             None if held is None else lambda model: objective.recall(model, *held),
             self._tell,
@@ -148,46 +154,59 @@ class UserModelTrainer:
         fitted = NumpyUserModel(config, weights)
         return Fitted(fitted, words, fitted.item_vectors(inputs), trained)
 
+    def _checkpoint(self, tokens: Tokens, seed: int, epochs: int | None) -> Path | None:
+        """A folder of its own for each combination of data, settings, seed and purpose."""
+        if self._checkpoints is None:
+            return None
+        parts = (tokens.user.tobytes(), tokens.item.tobytes(), self.catalogue.content.tobytes(), repr(self.settings))
+        digest = hashlib.sha256(b"".join(part if isinstance(part, bytes) else part.encode() for part in parts))
+        purpose = "until-best" if epochs is None else f"{epochs}-epochs"
+        return self._checkpoints / f"user-model-{digest.hexdigest()[:12]}-seed{seed}-{purpose}"
+
 
 class NextItems:
-    """The objective: of all items (or a sample), those that the user engages with next.
+    """The objective: of all items, those that the user engages with next.
 
-    Softmax cross entropy of cosines over a temperature. A sample is uniform, the same for a whole batch, joined by the
-    batch's own hits; each negative's score is corrected by the logarithm of its chance to be drawn (logQ, Yi et al.
-    2019), and a hit is no negative of its own.
+    Softmax cross entropy of cosines over a temperature. In large catalogues the sum over all items is estimated from
+    the batch's own items and a uniform sample of the others, each standing for as many as it was drawn from (logQ, Yi
+    et al. 2019). An item that nobody has had is no negative: that it was not taken says nothing about it.
     """
 
     def __init__(
-        self, tokens: Tokens, items: TowerItems, settings: UserModelSettings, seed: int, device: str = "cpu"
+        self, tokens: Tokens, inputs: ItemInputs, settings: UserModelSettings, seed: int, device: str = "cpu"
     ) -> None:
-        self._tokens, self._items, self._settings = tokens, items, settings
+        self._half = native_bfloat16(device)
+        self._tokens, self._items, self._settings = tokens, TowerItems.of(inputs, device, half=self._half), settings
         self._device = device
         self._rng = np.random.default_rng(seed + 1)
-        self._count = len(items.id)
+        self._count = len(inputs)
+        self._known = np.flatnonzero(inputs.count > 0)
 
     def loss(self, model: UserModel, batch: Batch) -> Tensor:
         """Mean over the batch's hits, each weighing its weight."""
-        every = self._count <= FULL_SOFTMAX_ITEMS
         history = self._tokens.item[batch.rows]
-        if every:
-            vectors = model.items(self._items)
-            columns_of = {"history": history, "hits": batch.hits}
-        else:
-            needed = np.unique(np.concatenate([history[batch.known], batch.hits.ravel()]))
-            drawn = self._rng.choice(self._count, min(self._settings.negatives, self._count), replace=False)
-            rows = np.concatenate([needed, np.setdiff1d(drawn, needed)])
-            place = np.zeros(self._count, np.int64)
-            place[rows] = np.arange(len(rows))
-            vectors = model.items(self._items.take(self._tensor(rows)))
-            columns_of = {"history": place[history], "hits": place[batch.hits]}
-        query = self._queries(model, vectors, columns_of["history"], batch)
-        logits = query.float() @ vectors.float().T / self._settings.temperature
-        hits, weights = self._tensor(columns_of["hits"]).long(), self._tensor(batch.weights)
-        chosen = logits.gather(1, hits)
-        if not every:
-            chance = np.full(len(rows), min(1.0, self._settings.negatives / self._count))
-            logits = logits - torch.log(self._tensor(chance).float())
-        return ((torch.logsumexp(logits, dim=1, keepdim=True) - chosen) * weights).sum() / weights.sum()
+        rows, counts_for = self._columns(np.unique(np.concatenate([history[batch.known], batch.hits.ravel()])))
+        place = np.zeros(self._count, np.int64)
+        place[rows] = np.arange(len(rows))
+        vectors = model.items(self._items.take(self._tensor(rows)))
+        query = self._queries(model, vectors, place[history], batch).float()
+        hits, weights = self._tensor(place[batch.hits]), self._tensor(batch.weights)
+        temperature = self._settings.temperature
+        chosen = torch.einsum("nw,nkw->nk", query, vectors[hits]) / temperature
+        every = mean_log_sum_exp(
+            query, vectors, self._tensor(counts_for), weights.sum(dim=1), temperature, half=self._half
+        )
+        return every - (chosen * weights).sum() / weights.sum()
+
+    def _columns(self, needed: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """(items, how many items each stands for): those needed and all others that are known, or a sample of them."""
+        others = np.setdiff1d(self._known, needed, assume_unique=True)
+        drawn, negatives = others, self._settings.negatives
+        if len(self._known) > FULL_SOFTMAX * negatives:
+            drawn = self._rng.choice(others, min(negatives, len(others)), replace=False)
+        stands = np.full(len(needed) + len(drawn), len(others) / max(len(drawn), 1), np.float32)
+        stands[: len(needed)] = 1
+        return np.concatenate([needed, drawn]), stands
 
     def recall(self, model: UserModel, users: NDArray[np.int32], items: NDArray[np.int32]) -> float:
         """Recall@10 of one held-out item a user, among all items but those of his history."""

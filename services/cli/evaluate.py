@@ -41,9 +41,14 @@ def evaluate(
     ] = None,
     config: Annotated[str, typer.Option(help="Settings of the learned models: default, small.")] = "default",
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of models that have randomness.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of the seeds.")] = 0,
     cold_items: Annotated[
         float, typer.Option(help="Take this share of the items out of everything known, and ask for them alone.")
     ] = 0.0,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Keep user models and lists here: runs that were cut off go on, runs of single seeds join."),
+    ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
@@ -67,7 +72,9 @@ def evaluate(
         cold_items=cold_items,
         lists={name: Path(path) for name, _, path in (text.partition("=") for text in lists or [])},
         seeds=seeds,
+        first_seed=first_seed,
         config=config,
+        checkpoints=checkpoints,
         tell=_tell,
         progress=lambda name: error_console().print(f"{name} measured"),
     )

@@ -41,21 +41,33 @@ class ItemTower(nn.Module):
             ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.id_dropout)
         has = torch.stack((items.has_content, (ids > 0).float()), dim=1)
         gates = 2 * torch.sigmoid(self.gate(torch.cat((has, items.seen[:, None] * has[:, 1:]), dim=1)))
-        parts = torch.stack(
-            (
-                self.content(items.content) * items.has_content[:, None],
-                self.category(items.categories),
-                self.brand(items.brand),
-                self.price(items.price),
-                self.id(ids),
-            ),
-            dim=1,
-        )
         if self.training and self.part_dropout:
             kept = torch.rand(gates.shape, device=gates.device) >= self.part_dropout
             gates = gates * (kept | ~kept.any(dim=1, keepdim=True))
-        summed = (parts * gates[..., None]).sum(dim=1)
-        return nn.functional.normalize(summed, dim=1, eps=1e-6)
+        gate = dict(zip(ITEM_PARTS, gates.unbind(dim=1), strict=True))
+        content = nn.functional.linear(items.content, *(p.to(items.content.dtype) for p in self.content.parameters()))
+        summed = content.to(gates.dtype) * (gate["content"] * items.has_content)[:, None]
+        summed = torch.addcmul(summed, self.id(ids), gate["id"][:, None])
+        return nn.functional.normalize(summed + self._words(items, gate), dim=1, eps=1e-6)
+
+    def _words(self, items: "TowerItems", gate: dict[str, Tensor]) -> Tensor:
+        """(n, W): categories (their mean), brand and price, gated: one look-up in the joined tables."""
+        tables = self.category.weight, self.brand.weight, self.price.weight
+        first_brand, first_price = len(tables[0]), len(tables[0]) + len(tables[1])
+        rows = torch.cat(
+            (
+                items.categories,
+                torch.where(items.brand > 0, items.brand + first_brand, 0)[:, None],
+                torch.where(items.price > 0, items.price + first_price, 0)[:, None],
+            ),
+            dim=1,
+        )
+        several = (items.categories > 0).sum(dim=1).clamp(min=1)
+        share = (gate["category"] / several)[:, None].expand(-1, items.categories.shape[1])
+        weights = torch.cat((share, gate["brand"][:, None], gate["price"][:, None]), dim=1)
+        return nn.functional.embedding_bag(
+            rows, torch.cat(tables), mode="sum", per_sample_weights=weights, padding_idx=0
+        )
 
 
 class TowerItems:
@@ -75,15 +87,15 @@ class TowerItems:
         self.brand, self.price, self.id, self.seen = brand, price, id, seen
 
     @classmethod
-    def of(cls, items: ItemInputs, device: torch.device | str = "cpu") -> "TowerItems":
-        """The same items on a device."""
+    def of(cls, items: ItemInputs, device: torch.device | str = "cpu", half: bool = False) -> "TowerItems":
+        """The same items on a device; `half`: the content, and what is computed from it, in bfloat16."""
 
         def tensor(array: object) -> Tensor:
             return torch.as_tensor(array).to(device)
 
         content = tensor(items.content)
         return cls(
-            content=content,
+            content=content.to(torch.bfloat16) if half else content,
             has_content=(content != 0).any(dim=1).float(),
             categories=tensor(items.categories).long(),
             brand=tensor(items.brand).long(),
