@@ -36,6 +36,11 @@ class HomePaths:
         return self.home / "snapshots"
 
     @property
+    def search(self) -> Path:
+        """Versions of the search index, and the synonyms that a person edits."""
+        return self.home / "search"
+
+    @property
     def media(self) -> Path:
         """Local product pictures and videos, the only place `file:` URLs may point into."""
         return self.home / "media"

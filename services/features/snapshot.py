@@ -15,8 +15,7 @@ from services.core.errors import CorruptArtefact
 from services.features import nearest
 from services.features.item_ids import ItemIdIndex
 from services.features.snapshot_files import StringColumn, read_array, read_manifest, read_strings, verify_hashes
-
-CURRENT = "current"
+from services.features.versions import current_folder
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
@@ -24,11 +23,7 @@ IndexArray = NDArray[np.int32]
 
 def current_snapshot(snapshots: Path) -> Path | None:
     """The folder of the published snapshot, or None before the first."""
-    try:
-        version = (snapshots / CURRENT).read_text().strip()
-    except FileNotFoundError:
-        return None
-    return snapshots / version
+    return current_folder(snapshots)
 
 
 class ItemSnapshot:

@@ -1,9 +1,5 @@
 """Builds, publishes and prunes item snapshots. The same tables give the same files, byte for byte."""
 
-import os
-import shutil
-import time
-import uuid
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +14,7 @@ from services.core.errors import CorruptArtefact
 from services.features import snapshot_tables as source
 from services.features.item_ids import digests
 from services.features.nearest import build_index
-from services.features.snapshot import CURRENT, current_snapshot
+from services.features.snapshot import current_snapshot
 from services.features.snapshot_files import (
     FORMAT,
     MANIFEST,
@@ -30,12 +26,11 @@ from services.features.snapshot_files import (
     write_strings,
 )
 from services.features.snapshot_tables import SnapshotTables, column, text_column
+from services.features.versions import make_current, new_folder, prune_folders
 
 LISTED = 1_000
 LISTED_IN_CATEGORY = 200
 KEPT = 3
-IN_USE_S = 900.0
-"""A snapshot published within this time may still be in use by a slow process: it is not pruned."""
 
 IndexArray = NDArray[np.int32]
 
@@ -53,14 +48,8 @@ def build_snapshot(tables: SnapshotTables, snapshots: Path, *, now: datetime) ->
     version = f"{now:%Y%m%dT%H%M%S}-{digest[:12]}"
     if (snapshots / version / MANIFEST).is_file():
         return version
-    folder = snapshots / f".{version}.{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
-    try:
+    with new_folder(snapshots, version) as folder:
         _write(tables, folder, version, digest, now)
-        os.replace(folder, snapshots / version)  # noqa: PTH105 - the atomic rename is the point
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return version
 
 
@@ -70,35 +59,13 @@ def publish(snapshots: Path, version: str) -> Path:
     Raises:
         CorruptArtefact: there is no such version, or it is damaged.
     """
-    folder = snapshots / version
-    read_manifest(folder)
-    temporary = snapshots / f".{CURRENT}.{uuid.uuid4().hex[:8]}"
-    with temporary.open("w") as file:
-        file.write(version)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, snapshots / CURRENT)  # noqa: PTH105 - the atomic rename is the point
-    os.utime(folder)
-    return folder
+    read_manifest(snapshots / version)
+    return make_current(snapshots, version)
 
 
 def prune(snapshots: Path, *, keep: int = KEPT, now: float | None = None) -> list[str]:
-    """Delete old versions: all but the current one, the `keep` newest and those published lately. Returns which.
-
-    A process that has a deleted snapshot open keeps its mapped files; only opening it anew is no longer possible.
-    """
-    now = time.time() if now is None else now
-    current = current_snapshot(snapshots)
-    versions = sorted((p.parent for p in snapshots.glob(f"[!.]*/{MANIFEST}")), key=_published_at, reverse=True)
-    old = [p for p in versions[keep:] if p != current and now - _published_at(p) > IN_USE_S]
-    unfinished = [p for p in snapshots.glob(".*-*.*") if p.is_dir() and now - p.stat().st_mtime > 4 * IN_USE_S]
-    for folder in old + unfinished:
-        shutil.rmtree(folder)
-    return [folder.name for folder in old]
-
-
-def _published_at(folder: Path) -> float:
-    return folder.stat().st_mtime
+    """Delete old snapshots (see `versions.prune_folders`). Returns which."""
+    return prune_folders(snapshots, lambda folder: (folder / MANIFEST).is_file(), keep=keep, now=now)
 
 
 def _published_manifest(snapshots: Path) -> Manifest | None:

@@ -29,5 +29,15 @@ class SearchConfig:
     narrow: int = 4_000
     """A filter that leaves at most so many items is searched exactly, without the nearest-neighbour index."""
 
+    relaxed_share: float = 0.6
+    """Where no item has all the words: those match that have this share of them, weighed by rarity."""
+    dense_floor: float = 0.5
+    """An item found by meaning alone needs this share of the best cosine."""
+    max_words: int = 32
+    """Words of a query that are searched for, the first ones."""
+    synonym_weight: float = 0.8
+    part_weight: float = 0.4
+    """What the number of a measure, or a side of a size, counts against the whole."""
+
     facet_terms: int = 30
     """Categories and brands listed, the most frequent ones."""

@@ -1,15 +1,45 @@
-"""From a query to a page of results: understand, retrieve, filter, rank, sort, count, highlight, explain."""
+"""From a query to a page of results: read, retrieve, filter, rank, sort, count, highlight, explain."""
+
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.errors import InvalidInput
+from services.core.stages import Stages
+from services.features.order import rounded
 from services.features.portrait import Portrait
+from services.features.portrait_view import view_portrait
 from services.features.snapshot import ItemSnapshot
 from services.search.config import SearchConfig
+from services.search.cursor import MOST_SHOWN, decode, encode, short_digests
+from services.search.facets import count_facets
+from services.search.highlight import highlighted, wanted_terms
 from services.search.index.search_index import SearchIndex
-from services.search.ranking import CandidateRanker
-from services.search.request import SearchRequest
-from services.search.result import SearchResult
+from services.search.intent import Intent
+from services.search.matching import Matcher
+from services.search.ranking import CandidateRanker, FusionRanker, RankedScores, RankingInput
+from services.search.reader import QueryReader
+from services.search.reasons import reasons_of
+from services.search.request import MAX_COUNT, SearchRequest, Sort
+from services.search.result import Mode, SearchResult
+from services.search.retrieval import Retrieved, Retriever
+from services.search.sorting import sort_values
+from services.search.synonyms import SynonymFile, Synonyms
+from services.search.understanding import UnderstoodQuery
+
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _List:
+    """A whole list in its order: `indices` int32, `scores` float32, parallel. `ranked`: how many the ranker scored."""
+
+    indices: IndexArray
+    scores: FloatArray
+    ranked: int
 
 
 class SearchPipeline:
@@ -21,25 +51,195 @@ class SearchPipeline:
         index: SearchIndex,
         ranker: CandidateRanker | None = None,
         config: SearchConfig | None = None,
+        synonyms: SynonymFile | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.snapshot, self.index = snapshot, index
+        self.ranker: CandidateRanker = FusionRanker() if ranker is None else ranker
+        self.config = SearchConfig() if config is None else config
+        self._matcher = Matcher(index.postings, index.count, self.config)
+        self._retriever = Retriever(index, snapshot, self._matcher, self.config)
+        self._reader = QueryReader(
+            index.analyser,
+            index.corrector,
+            self._matcher,
+            Intent(snapshot, index.analyser),
+            Synonyms(SynonymFile() if synonyms is None else synonyms, index.analyser),
+            self.config,
+        )
+
+    def read(self, request: SearchRequest) -> UnderstoodQuery:
+        """The query as it is understood, before anything is searched for.
+
+        Its `searched` is the text that a query vector should be made of. Raises as `search` does.
+        """
+        return self._reader.read(request)
 
     def search(
         self,
         portrait: Portrait | None,
         request: SearchRequest,
-        query_vector: NDArray[np.float32] | None,
+        query_vector: FloatArray | None,
         now: float,
+        *,
+        understood: UnderstoodQuery | None = None,
     ) -> SearchResult:
         """The page for one request; `now` in epoch seconds.
 
-        `query_vector` float32 (D,), L2-normalised, in the snapshot's space; None searches by words alone.
+        `query_vector` float32 (D,), L2-normalised, in the snapshot's space; None searches by words alone. `understood`:
+        what `read` made of the request, where that was asked already.
 
         Raises:
-            InvalidInput: a query without a single letter or digit, or a cursor of another query.
+            EmptyQuery, QueryTooLong: the query cannot be searched for.
+            BadCursor: the cursor is damaged, or of another query.
+            InvalidInput: count or offset are out of bounds, or the vector is not of this snapshot's space.
         """
-        raise NotImplementedError
+        stages = Stages()
+        self._check(request, query_vector)
+        query = self._reader.read(request) if understood is None else understood
+        stages.lap("read")
+        vector = query_vector if self.snapshot.has_vector.any() else None
+        found = self._retriever.retrieve(query, request.filter, vector)
+        query = replace(query, specificity=self._specificity(query, found))
+        stages.lap("retrieval")
+        asked = self._ranking_input(portrait, query, found, vector, now)
+        ranked = self.ranker.rank(asked)
+        stages.lap("ranking")
+        shown = decode(request).shown if request.cursor is not None else None
+        whole = self._ordered(request, query, found, ranked)
+        page = self._page(request, whole, shown)
+        stages.lap("order")
+        items, ids = whole.indices[page], self.snapshot.item_ids.take(whole.indices[page])
+        total = whole.indices.size
+        facets = None
+        if request.facets:
+            everything = np.union1d(found.unfiltered, found.candidates.indices).astype(np.int32)
+            facets = count_facets(request.facets, self.snapshot, everything, request.filter, self.config.facet_terms)
+            stages.lap("facets")
+        highlights = None
+        if request.highlight:
+            titles = self.snapshot.titles.take(items)
+            highlights = highlighted(titles, wanted_terms(query.words), self.index.analyser)
+            stages.lap("highlight")
+        reasons = None
+        if request.explain:
+            reasons = reasons_of(items, asked, ranked)
+            stages.lap("reasons")
+        return SearchResult(
+            item_ids=ids,
+            scores=rounded(whole.scores[page]),
+            total=total,
+            corrected_query=query.corrected,
+            did_you_mean=query.did_you_mean,
+            facets=facets,
+            highlights=highlights,
+            reasons=reasons,
+            modes=_modes(found, vector, asked),
+            next_cursor=self._next_cursor(request, shown, ids, page, total),
+            versions={"snapshot": self.snapshot.version, "index": self.index.version, "ranker": self.ranker.version},
+            stages=stages.seconds,
+        )
 
-    def candidates(self, portrait: Portrait | None, request: SearchRequest, query_vector: NDArray[np.float32] | None):
-        """What the ranker would be asked about for a request: a `RankingInput`."""
-        raise NotImplementedError
+    def candidates(
+        self, portrait: Portrait | None, request: SearchRequest, query_vector: FloatArray | None, now: float
+    ) -> RankingInput:
+        """What the ranker would be asked about for a request."""
+        query = self._reader.read(request)
+        found = self._retriever.retrieve(query, request.filter, query_vector)
+        query = replace(query, specificity=self._specificity(query, found))
+        return self._ranking_input(portrait, query, found, query_vector, now)
+
+    def warm(self) -> None:
+        """Touch what requests touch: pages of the snapshot and the index, dictionaries, buffers."""
+        self.snapshot.warm()
+        titles = self.snapshot.titles.take(self.snapshot.popular[:3])
+        vector = np.zeros(self.snapshot.dimension, np.float32)
+        for title in [*titles, "warm up"]:
+            request = SearchRequest(title[:60] + " a", explain=True)
+            self.search(None, request, vector if vector.size else None, self.snapshot.created)
+
+    def _check(self, request: SearchRequest, vector: FloatArray | None) -> None:
+        if not 1 <= request.count <= MAX_COUNT or request.offset < 0:
+            raise InvalidInput(f"count must be from 1 to {MAX_COUNT}, offset at least 0")
+        if vector is not None and vector.shape != (self.snapshot.dimension,):
+            raise InvalidInput(f"The query vector has shape {vector.shape}, the items have {self.snapshot.dimension}")
+
+    def _ranking_input(
+        self,
+        portrait: Portrait | None,
+        query: UnderstoodQuery,
+        found: Retrieved,
+        vector: FloatArray | None,
+        now: float,
+    ) -> RankingInput:
+        known = portrait is not None and portrait.event_count > 0
+        view = view_portrait(portrait, self.snapshot) if portrait is not None and known else None
+        return RankingInput(query, found.candidates, self.snapshot, portrait if known else None, view, vector, now)
+
+    def _specificity(self, query: UnderstoodQuery, found: Retrieved) -> float:
+        """1 for a model number, else 1 − ln(1 + matches)/ln(1 + items)."""
+        if any(word.kind == "model" for word in query.words):
+            return 1.0
+        matches = found.unfiltered.size if found.match.strict else found.candidates.indices.size
+        return 1 - math.log1p(matches) / math.log1p(max(self.snapshot.count, 1))
+
+    def _ordered(self, request: SearchRequest, query: UnderstoodQuery, found: Retrieved, ranked: RankedScores) -> _List:
+        """The whole list: the ranked candidates, then what else matches, by words; or all in the order asked for."""
+        candidates = found.candidates.indices
+        if request.sort is not Sort.RELEVANCE:
+            items = found.matched if found.matched.size else candidates
+            values = sort_values(request.sort, self.snapshot, items)
+            order = np.argsort(-values, kind="stable")
+            return _List(items[order], np.nan_to_num(values[order], neginf=0.0).astype(np.float32), 0)
+        order = np.argsort(-ranked.scores, kind="stable")
+        rest = np.setdiff1d(found.matched, candidates, assume_unique=True)
+        scores = ranked.scores[order]
+        needed = request.cursor is not None or request.offset + request.count > candidates.size
+        if rest.size and needed:
+            lexical = self._retriever.lexical_scores(query, rest)
+            by_words = np.argsort(-lexical, kind="stable")
+            rest, lexical = rest[by_words], lexical[by_words]
+            behind = scores[-1] if scores.size else np.float32(0)
+            tail = behind - 1 + (lexical - lexical.max(initial=0)) / max(float(lexical.max(initial=0)), 1.0)
+            scores = np.concatenate((scores, tail.astype(np.float32)))
+        else:
+            scores = np.concatenate((scores, np.zeros(rest.size, np.float32)))
+        return _List(np.concatenate((candidates[order], rest)), scores, candidates.size)
+
+    def _page(self, request: SearchRequest, whole: _List, shown: NDArray[np.uint32] | None) -> NDArray[np.intp]:
+        """Positions in the list of the items of this page."""
+        if shown is None:
+            return np.arange(whole.indices.size)[request.offset : request.offset + request.count]
+        ahead = min(whole.indices.size, shown.size + request.count)
+        ids = self.snapshot.item_ids.take(whole.indices[:ahead])
+        fresh = np.flatnonzero(~np.isin(short_digests(ids), shown)) if ids else np.empty(0, np.intp)
+        return fresh[: request.count]
+
+    def _next_cursor(
+        self,
+        request: SearchRequest,
+        shown: NDArray[np.uint32] | None,
+        ids: list[str],
+        page: NDArray[np.intp],
+        total: int,
+    ) -> str | None:
+        """None on the last page, and where more was shown than a cursor holds."""
+        if shown is None and request.offset:
+            return None
+        before = np.empty(0, np.uint32) if shown is None else shown
+        after = np.concatenate((before, short_digests(ids))) if ids else before
+        if not ids or after.size >= min(total, MOST_SHOWN):
+            return None
+        return encode(request, after)
+
+
+def _modes(found: Retrieved, vector: FloatArray | None, asked: RankingInput) -> tuple[Mode, ...]:
+    modes = []
+    if vector is None:
+        modes.append(Mode.LEXICAL)
+    if not found.unfiltered.size:
+        modes.append(Mode.SEMANTIC)
+    elif not found.match.strict and not asked.query.demands:
+        modes.append(Mode.RELAXED)
+    if asked.user is None:
+        modes.append(Mode.UNPERSONALISED)
+    return tuple(modes)

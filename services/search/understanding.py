@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Alternative:
-    """One way to say a word: an analysed `term` and what a match with it counts against the word itself, 0–1."""
+    """One way to say a word: an analysed `term` and what a match with it counts against the word itself, 0–1.
+
+    `beside`: further terms that must occur in the same field ("ac" said as "air" beside "condition").
+    """
 
     term: str
     weight: float = 1.0
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from services.search.text.units import units
 WINDOW = 3
 """Words of a title this many places apart count as a pair."""
 MAX_PAIRS = 5_000_000
+MOST_ITEMS = 2**31 - 1
 LONG_WORD = 6
 
 
@@ -91,6 +92,22 @@ class Vocabulary:
             return np.zeros(stems.size, np.int32)
         return np.where(self.pair_keys[at] == keys, self.pair_counts[at], 0).astype(np.int32)
 
+    def merged(self, added: "Vocabulary", analyser: Analyser) -> "Vocabulary":
+        """The words and pairs of both, counts summed."""
+        counted = Counter(dict(zip(self.words, self.counts.tolist(), strict=True)))
+        counted.update(dict(zip(added.words, added.counts.tolist(), strict=True)))
+        words, counts, stems, stem_names = _ordered(counted, analyser)
+        position = {stem: at for at, stem in enumerate(stem_names)}
+        keys, pair_counts = [], []
+        for part in (self, added):
+            new = np.array([position[stem] for stem in part.stem_names], np.int64)
+            left, right = new[part.pair_keys >> np.uint64(32)], new[part.pair_keys & np.uint64(0xFFFFFFFF)]
+            keys.append(pair_key(np.minimum(left, right), np.maximum(left, right)))
+            pair_counts.append(part.pair_counts)
+        distinct, at = np.unique(np.concatenate(keys), return_inverse=True)
+        summed = np.bincount(at, np.concatenate(pair_counts), minlength=distinct.size).astype(np.int32)
+        return Vocabulary(words, counts, stems, stem_names, (distinct, summed), _deletions(words))
+
     def write(self, folder: Path) -> None:
         """Store it; `read` maps it into memory."""
         write_strings(folder, "words", *text_column(pa.array(self.words, pa.string())))
@@ -136,22 +153,35 @@ def build_vocabulary(
     """The vocabulary of the words of titles, in order, and of further words with their counts."""
     counted = Counter(word for title in titles for word in dict.fromkeys(title))
     counted.update(more or {})
-    ordered = sorted(counted, key=lambda word: (-counted[word], word))
-    stem_of = [analyser.stem(word) for word in ordered]
-    stem_names = list(dict.fromkeys(stem_of))
-    stem_position = {stem: position for position, stem in enumerate(stem_names)}
-    stems = np.array([stem_position[stem] for stem in stem_of], np.int32)
+    ordered, counts, stems, stem_names = _ordered(counted, analyser)
     position = {word: at for at, word in enumerate(ordered)}
     flat = np.array([position[word] for title in titles for word in title], np.int64)
     rows = np.repeat(np.arange(len(titles)), [len(title) for title in titles])
     return Vocabulary(
         ordered,
-        np.array([min(counted[word], 2**31 - 1) for word in ordered], np.int32),
+        counts,
         stems,
         stem_names,
         count_pairs(stems[flat] if flat.size else np.empty(0, np.int32), rows),
-        build_deletions(ordered, [allowed_edits(len(word) + 1) for word in ordered]),
+        _deletions(ordered),
     )
+
+
+def _ordered(
+    counted: Mapping[str, int], analyser: Analyser
+) -> tuple[list[str], NDArray[np.int32], NDArray[np.int32], list[str]]:
+    """Words, most frequent first, their counts, their stems' positions, and the stems."""
+    ordered = sorted(counted, key=lambda word: (-counted[word], word))
+    stem_of = [analyser.stem(word) for word in ordered]
+    stem_names = list(dict.fromkeys(stem_of))
+    position = {stem: at for at, stem in enumerate(stem_names)}
+    counts = np.array([min(counted[word], MOST_ITEMS) for word in ordered], np.int32)
+    return ordered, counts, np.array([position[stem] for stem in stem_of], np.int32), stem_names
+
+
+def _deletions(words: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """The index of what the words become with letters left out; one letter more than in the word may be typed."""
+    return build_deletions(words, [allowed_edits(len(word) + 1) for word in words])
 
 
 def count_pairs(stems: NDArray[np.int32], rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:

@@ -1,0 +1,173 @@
+"""Candidate retrieval: the best by words and the nearest by meaning, under the request's filter."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from services.features.filters import ItemFilter, filter_mask
+from services.features.order import best_first
+from services.features.snapshot import ItemSnapshot
+from services.search.config import SearchConfig
+from services.search.index.search_index import SearchIndex
+from services.search.matching import Match, Matcher
+from services.search.ranking import SearchCandidates
+from services.search.understanding import UnderstoodQuery
+
+FloatArray = NDArray[np.float32]
+IndexArray = NDArray[np.int32]
+BoolArray = NDArray[np.bool_]
+
+REMEMBERED_FILTERS = 64
+NOTHING = np.empty(0, np.int32)
+
+
+class Alignment:
+    """The rows of a search index as indices of a snapshot, and back; −1 where the other side lacks the item."""
+
+    def __init__(self, index: SearchIndex, snapshot: ItemSnapshot) -> None:
+        self.to_snapshot = index.rows_in(snapshot)
+        self.to_index = np.full(snapshot.count, -1, np.int32)
+        held = self.to_snapshot >= 0
+        self.to_index[self.to_snapshot[held]] = np.flatnonzero(held)
+        same = index.count == snapshot.count
+        self._same = same and bool((self.to_snapshot == np.arange(index.count)).all())
+
+    def indices(self, rows: IndexArray) -> IndexArray:
+        """Snapshot indices of ascending rows, ascending; items that the snapshot lacks are left out."""
+        if self._same:
+            return rows
+        found = self.to_snapshot[rows]
+        return found[found >= 0]
+
+    def rows(self, indices: IndexArray) -> IndexArray:
+        """Index rows of snapshot indices, −1 where the index lacks the item."""
+        return indices if self._same else self.to_index[indices]
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """`candidates` to rank. `matched` int32 ascending: every item that the words match and the filter lets through;
+    `unfiltered`: the same before the filter. `match`: the words' weights by index row. `best_cosine`: NaN without one.
+    """
+
+    candidates: SearchCandidates
+    matched: IndexArray
+    unfiltered: IndexArray
+    match: Match
+
+
+class Retriever:
+    """Finds candidates in one index and one snapshot. It remembers the masks of the latest filters, nothing else."""
+
+    def __init__(self, index: SearchIndex, snapshot: ItemSnapshot, matcher: Matcher, config: SearchConfig) -> None:
+        self._index, self._snapshot, self._matcher, self._config = index, snapshot, matcher, config
+        self.alignment = Alignment(index, snapshot)
+        self._masks: OrderedDict[bytes, BoolArray] = OrderedDict()
+        share = max(float(snapshot.available.mean()) if snapshot.count else 1.0, 0.05)
+        self._lexical_limit = round(config.lexical_candidates / share)
+
+    def retrieve(self, query: UnderstoodQuery, wanted: ItemFilter, vector: FloatArray | None) -> Retrieved:
+        """The candidates of a query, and what it matches."""
+        match = self._matcher.match(query.words)
+        unfiltered = self.alignment.indices(match.rows)
+        allowed: BoolArray | None = None
+        if query.demands:
+            allowed = np.zeros(self._snapshot.count, bool)
+            rows = self._index.rows_of_keys(self._index.engine.demanded(query.demands))
+            allowed[self.alignment.indices(np.sort(rows))] = True
+            unfiltered = unfiltered[allowed[unfiltered]] if query.words else np.flatnonzero(allowed).astype(np.int32)
+        matched = unfiltered[filter_mask(wanted, self._snapshot, unfiltered)]
+        narrowed = wanted.selective or wanted.available is not True
+        mask = self._mask(wanted) if narrowed else None
+        if allowed is not None:
+            mask = allowed & (self._mask(wanted) if mask is None else mask)
+        lexical = self._lexical(query, matched, mask)
+        dense = self._dense(vector, mask)
+        found = np.union1d(lexical, dense).astype(np.int32)
+        return Retrieved(self._scored(query, match, found, vector), matched, unfiltered, match)
+
+    def lexical_scores(self, query: UnderstoodQuery, indices: IndexArray) -> FloatArray:
+        """Boosted BM25 of items of the snapshot, float32 (n,)."""
+        return self._matcher.field_scores(query.words, self.alignment.rows(indices)) @ self._matcher.boosts
+
+    def _lexical(self, query: UnderstoodQuery, matched: IndexArray, mask: BoolArray | None) -> IndexArray:
+        """The best by words, ascending. Under a filter all that match are scored, unless they are too many for that."""
+        limit = self._config.lexical_candidates
+        if mask is not None and matched.size <= self._config.narrow:
+            return np.sort(matched[best_first(self.lexical_scores(query, matched), limit)])
+        words = [word for word in query.words if not word.optional]
+        wide = self._lexical_limit
+        if mask is not None:
+            wide = min(round(limit / max(float(mask.mean()), 0.01)), 20 * limit)
+        keys = self._index.engine.best(words, query.demands, self._config.boosts, wide)
+        indices = self.alignment.to_snapshot[self._index.rows_of_keys(keys)]
+        indices = indices[indices >= 0]
+        passing = self._snapshot.available[indices] if mask is None else mask[indices]
+        return np.sort(indices[passing][:limit])
+
+    def _dense(self, vector: FloatArray | None, mask: BoolArray | None) -> IndexArray:
+        """The nearest by meaning, ascending, down to the floor."""
+        if vector is None:
+            return NOTHING
+        count = self._config.dense_candidates
+        if mask is None:
+            found, cosine = self._snapshot.nearest(vector[None], count)
+        else:
+            among = np.flatnonzero(mask).astype(np.int32)
+            if among.size <= self._config.narrow:
+                found, cosine = self._snapshot.nearest_among(vector[None], count, among)
+            else:
+                wide = min(round(count * self._snapshot.count / among.size), self._snapshot.count)
+                found, cosine = self._snapshot.nearest(vector[None], wide)
+                passing = (found[0] >= 0) & mask[found[0]]
+                found, cosine = found[:, passing][:, :count], cosine[:, passing][:, :count]
+        kept = (found[0] >= 0) & (cosine[0] >= self._config.dense_floor * cosine[0].max(initial=0))
+        return np.sort(found[0][kept])
+
+    def _scored(
+        self, query: UnderstoodQuery, match: Match, indices: IndexArray, vector: FloatArray | None
+    ) -> SearchCandidates:
+        """The candidates with their scores; of too many those that are best by words or by meaning."""
+        rows = self.alignment.rows(indices)
+        fields = self._matcher.field_scores(query.words, rows)
+        lexical = fields @ self._matcher.boosts
+        dense = np.full(indices.size, np.nan, np.float32)
+        if vector is not None and indices.size:
+            dense = np.where(self._snapshot.has_vector[indices], self._snapshot.vectors[indices] @ vector, np.nan)
+        found = np.zeros((indices.size, len(query.words)), np.float32)
+        held = rows >= 0
+        for column, weights in enumerate(match.weights):
+            found[held, column] = weights[rows[held]]
+        everything = SearchCandidates(indices, lexical, dense.astype(np.float32), fields, found)
+        return _cut(everything, self._config.max_candidates)
+
+    def _mask(self, wanted: ItemFilter) -> BoolArray:
+        """The filter's mask over all items; the latest ones are remembered."""
+        key = msgspec.json.encode(wanted)
+        mask = self._masks.get(key)
+        if mask is None:
+            mask = filter_mask(wanted, self._snapshot, np.arange(self._snapshot.count, dtype=np.int32))
+            self._masks[key] = mask
+            while len(self._masks) > REMEMBERED_FILTERS:
+                self._masks.popitem(last=False)
+        return mask
+
+
+def _cut(found: SearchCandidates, count: int) -> SearchCandidates:
+    """At most `count` candidates: by the better of the two ranks that each has."""
+    if len(found) <= count:
+        return found
+    rank = np.minimum(_ranks(found.lexical), _ranks(np.nan_to_num(found.dense, nan=-2)))
+    kept = np.sort(np.argsort(rank, kind="stable")[:count])
+    return SearchCandidates(
+        found.indices[kept], found.lexical[kept], found.dense[kept], found.field_scores[kept], found.found[kept]
+    )
+
+
+def _ranks(scores: FloatArray) -> NDArray[np.int64]:
+    ranks = np.empty(scores.size, np.int64)
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(scores.size)
+    return ranks

@@ -1,0 +1,193 @@
+import numpy as np
+import pytest
+from search_shop import IDS, SECONDS, portrait, vector
+
+from services.core.errors import InvalidInput
+from services.features.filters import ItemFilter, PriceRange
+from services.features.snapshot import ItemSnapshot
+from services.search.pipeline import SearchPipeline
+from services.search.reader import EmptyQuery, QueryTooLong
+from services.search.request import FacetName, SearchRequest, Sort
+from services.search.result import AvailabilityFacet, Mode, SearchResult, TermCount
+
+TABLES = vector(1, 0.05, 0, 0)
+
+
+def search(pipeline: SearchPipeline, query: str, vector: np.ndarray | None = None, **asked: object) -> SearchResult:
+    return pipeline.search(None, SearchRequest(query, **asked), vector, SECONDS)
+
+
+def ids(pipeline: SearchPipeline, query: str, vector: np.ndarray | None = None, **asked: object) -> list[str]:
+    return search(pipeline, query, vector, **asked).item_ids
+
+
+def test_items_with_all_words_match_and_unavailable_ones_are_out(pipeline: SearchPipeline) -> None:
+    result = search(pipeline, "oak tables")
+    assert sorted(result.item_ids[:2]) == ["a1", "a2"]
+    assert result.modes == (Mode.LEXICAL, Mode.UNPERSONALISED)
+    assert "a9" not in result.item_ids
+    assert "a9" in ids(pipeline, "oak tables", filter=ItemFilter(available=None))
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("couch", "a5"),
+        ("4x6 table", "a1"),
+        ("table 4' by 6'", "a1"),
+        ("18 volt cordless drill", "a6"),
+        ("dcd771c2", "a6"),
+        ("DCD-771-C2", "a6"),
+        ("brass", "a3"),
+        ("bosch", "a8"),
+        ("蓝牙耳机", "b1"),
+        ("便携音箱", "b2"),
+        ("green", "a4"),
+    ],
+)
+def test_the_item_meant_comes_first(pipeline: SearchPipeline, query: str, first: str) -> None:
+    assert ids(pipeline, query)[0] == first
+
+
+def test_synonyms_find_both_ways_and_across_languages(pipeline: SearchPipeline) -> None:
+    assert ids(pipeline, "sofa") == ["a4", "a5"]
+    assert set(ids(pipeline, "couch")) == {"a4", "a5"}
+    assert ids(pipeline, "耳麦") == ["b1"]
+    assert ids(pipeline, "headphones") == ["b1"]
+
+
+def test_meaning_finds_what_words_do_not(pipeline: SearchPipeline) -> None:
+    result = search(pipeline, "xylophonic", vector(0, 0, 0.9, 0.1))
+    assert result.item_ids[:2] == ["a4", "a5"]
+    assert result.modes == (Mode.SEMANTIC, Mode.UNPERSONALISED)
+    assert search(pipeline, "xylophonic").item_ids == []
+
+
+def test_a_misspelt_query_is_corrected_and_says_so(pipeline: SearchPipeline) -> None:
+    result = search(pipeline, "dishwahser")
+    assert (result.item_ids, result.corrected_query) == (["a8"], "dishwasher")
+    assert search(pipeline, "dishwahser", correct=False).item_ids == []
+
+
+def test_where_no_item_has_all_words_the_most_telling_ones_count(pipeline: SearchPipeline) -> None:
+    result = search(pipeline, "velvet oak sofa")
+    assert result.item_ids[0] == "a4"
+    assert Mode.RELAXED in result.modes
+
+
+def test_only_stop_words_are_searched_as_words(pipeline: SearchPipeline) -> None:
+    assert search(pipeline, "the of and").item_ids == []
+    assert search(pipeline, "the table").item_ids == search(pipeline, "table").item_ids
+
+
+def test_filters_are_those_of_recommendations(pipeline: SearchPipeline) -> None:
+    assert ids(pipeline, "table", filter=ItemFilter(brands=("Hale",))) == ["a3"]
+    assert ids(pipeline, "table", TABLES, filter=ItemFilter(categories=("Lighting",))) == ["a3"]
+    assert sorted(ids(pipeline, "table", filter=ItemFilter(price=PriceRange(max=100)))) == ["a2", "a3"]
+    assert "a1" not in ids(pipeline, "table", TABLES, filter=ItemFilter(price=PriceRange(max=100)))
+    assert ids(pipeline, "sofa", filter=ItemFilter(attributes={"colour": "green"})) == ["a4"]
+
+
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (Sort.PRICE_ASCENDING, ["a3", "a2", "a1"]),
+        (Sort.PRICE_DESCENDING, ["a1", "a2", "a3"]),
+        (Sort.NEWEST, ["a3", "a2", "a1"]),
+        (Sort.POPULARITY, ["a3", "a2", "a1"]),
+    ],
+)
+def test_orders(pipeline: SearchPipeline, sort: Sort, expected: list[str]) -> None:
+    result = search(pipeline, "table", TABLES, sort=sort)
+    assert (result.item_ids, result.total) == (expected, 3)
+
+
+def test_facets_count_all_matches_and_ignore_their_own_field(pipeline: SearchPipeline) -> None:
+    asked = tuple(FacetName)
+    result = search(pipeline, "table", facets=asked, count=1, filter=ItemFilter(brands=("Nord",)))
+    facets = result.facets
+    assert result.total == 2 and facets is not None
+    assert facets.categories == [TermCount("Furniture", 2), TermCount("Tables", 2)]
+    assert facets.brands == [TermCount("Nord", 2), TermCount("Hale", 1)]
+    assert facets.available == AvailabilityFacet(2, 1)
+    assert facets.price is not None and (facets.price.low, facets.price.high) == (90.0, 400.0)
+    assert sum(band.count for band in facets.price.bands) == 2
+
+
+def test_highlights_are_safe_html(pipeline: SearchPipeline) -> None:
+    assert search(pipeline, "steel dishwashers").highlights == [
+        "<em>Dishwasher</em>, stainless &lt;<em>steel</em>&gt; &amp; quiet"
+    ]
+    assert (
+        search(pipeline, "18 volt drill cordless").highlights[0]
+        == "<em>18v</em> <em>cordless</em> <em>drill</em> DCD771C2"
+    )
+    assert search(pipeline, "耳机").highlights[0] == "无线蓝牙<em>耳机</em> 降噪"
+
+
+def test_pages_do_not_overlap_even_when_the_user_changes_between_them(pipeline: SearchPipeline) -> None:
+    asked = SearchRequest("table", count=1, user_id="ada", filter=ItemFilter(available=None))
+    first = pipeline.search(None, asked, TABLES, SECONDS)
+    seen, page, calls = list(first.item_ids), first, 0
+    while page.next_cursor is not None:
+        calls += 1
+        meanwhile = portrait(event_count=calls)
+        request = SearchRequest("table", user_id="ada", count=1, filter=asked.filter, cursor=page.next_cursor)
+        page = pipeline.search(meanwhile, request, TABLES, SECONDS)
+        seen += page.item_ids
+    assert len(seen) == len(set(seen)) == first.total
+
+
+def test_a_cursor_of_another_query_or_a_damaged_one_is_refused(pipeline: SearchPipeline) -> None:
+    cursor = search(pipeline, "table", count=1).next_cursor
+    assert cursor is not None
+    for query, sent in (("oak", cursor), ("table", cursor[:-3] + "abc"), ("table", "?"), ("table", "é")):
+        with pytest.raises(InvalidInput) as refused:
+            search(pipeline, query, cursor=sent)
+        assert refused.value.code == "bad-cursor"
+
+
+def test_offsets_page_too(pipeline: SearchPipeline) -> None:
+    whole = ids(pipeline, "table")
+    assert ids(pipeline, "table", count=1, offset=1) == whole[1:2]
+    assert ids(pipeline, "table", offset=50) == []
+
+
+def test_operators_are_syntax_only_where_asked_for(pipeline: SearchPipeline) -> None:
+    assert ids(pipeline, "table -oak", operators=True) == ["a3"]
+    assert sorted(ids(pipeline, "table -oak"))[:2] == ["a1", "a2"]
+    assert ids(pipeline, '"side table"', operators=True) == ["a2"]
+    assert ids(pipeline, "brand:dewalt", operators=True) == ["a6", "a7"]
+    assert ids(pipeline, "-oak", operators=True) != []
+    assert ids(pipeline, 'title:"drill battery"', operators=True) == ["a7"]
+    assert ids(pipeline, '"unclosed table', operators=True)[:1] != []
+
+
+def test_explanations_name_words_meaning_and_ranking(pipeline: SearchPipeline) -> None:
+    result = search(pipeline, "oak table", TABLES, explain=True)
+    assert result.reasons is not None
+    reasons = result.reasons[result.item_ids.index("a1")]
+    assert reasons[0]["type"] == "words" and reasons[0]["words"] == ["oak", "table"]
+    assert reasons[1]["type"] == "meaning" and reasons[1]["cosine"] > 0.99
+    assert set(reasons[2]["contributions"]) <= {"words", "meaning"}
+
+
+@pytest.mark.parametrize("query", ["", " ", "\x00\x01", "🎉🎉", "…?!", "--", '""', "\u202e\u200f"])
+def test_a_query_of_nothing_is_a_named_error(pipeline: SearchPipeline, query: str) -> None:
+    with pytest.raises(EmptyQuery) as refused:
+        search(pipeline, query)
+    assert (refused.value.status, refused.value.code) == (422, "empty-query")
+
+
+def test_a_pasted_page_is_a_named_error(pipeline: SearchPipeline) -> None:
+    with pytest.raises(QueryTooLong):
+        search(pipeline, "a " * 5_000)
+
+
+def test_a_vector_of_another_space_is_a_named_error(pipeline: SearchPipeline) -> None:
+    with pytest.raises(InvalidInput, match="shape"):
+        search(pipeline, "table", vector(1, 0))
+
+
+def test_the_snapshot_says_what_there_is(snapshot: ItemSnapshot) -> None:
+    assert list(snapshot.item_ids) == IDS
