@@ -9,9 +9,10 @@ import msgspec
 
 from services.core.errors import CorruptArtefact
 from services.core.storage import ObjectStorage, plain
-from services.features.snapshot import CURRENT, current_snapshot
+from services.features.snapshot import current_snapshot
 from services.features.snapshot_build import KEPT, prune, publish
 from services.features.snapshot_files import MANIFEST, Manifest, read_manifest
+from services.features.versions import CURRENT
 
 FOLDER = "snapshots"
 
