@@ -24,7 +24,7 @@ class PipelineConfig:
     max_candidates: int = 500
     nearest_quota: int = 60
     """Neighbours of each query vector (long-term, short-term, each interest)."""
-    query_quota: int = 200
+    query_quota: int = 500
     """Items nearest to the learned query vector."""
     item_to_item_quota: int = 150
     item_to_item_items: int = 10

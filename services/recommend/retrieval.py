@@ -53,4 +53,4 @@ def _of_filter(user: UserView, snapshot: ItemSnapshot, wanted: ItemFilter, confi
     if keep < passing.size:
         best = np.argpartition(-relevance, keep)[:keep]
         passing, relevance = passing[best], relevance[best]
-    return Hits(Source.FILTER, passing[np.argsort(-relevance, kind="stable")], config.max_candidates)
+    return Hits(Source.FILTER, passing[np.argsort(-relevance, kind="stable")])

@@ -16,10 +16,10 @@ class ItemToItem:
         quota = config.item_to_item_quota
         hits = []
         if user.view.item_to_item.indices.size:
-            hits.append(Hits(Source.ITEM_TO_ITEM, strongest(user.view.item_to_item, quota), quota))
+            hits.append(Hits(Source.ITEM_TO_ITEM, strongest(user.view.item_to_item, quota)))
         if user.anchors.size:
             neighbours = snapshot.neighbours[user.anchors].ravel()
             order = np.argsort(-snapshot.neighbour_scores[user.anchors], axis=None, kind="stable")[:quota]
             found = neighbours[order]
-            hits.append(Hits(Source.CONTEXT, found[found >= 0], quota))
+            hits.append(Hits(Source.CONTEXT, found[found >= 0]))
         return hits

@@ -43,8 +43,8 @@ class Nearest:
             self._remember(unknown, rows[len(own) :])
         else:
             rows = []
-        hits = [Hits(source, row, quota) for (source, _), row in zip(own, rows, strict=False)]
-        return hits + [Hits(source, near[item][:quota], quota) for source, item in items]
+        hits = [Hits(source, row) for (source, _), row in zip(own, rows, strict=False)]
+        return hits + [Hits(source, near[item][:quota]) for source, item in items]
 
     def _remember(self, items: list[int], rows: list[NDArray[np.int32]]) -> None:
         near = self._near

@@ -16,4 +16,4 @@ class NearestToQuery:
     def retrieve(self, user: UserView, snapshot: ItemSnapshot, config: PipelineConfig) -> list[Hits]:
         if user.query is None:
             return []
-        return [Hits(Source.QUERY, self._queries.nearest(user.query, config.query_quota), config.query_quota)]
+        return [Hits(Source.QUERY, self._queries.nearest(user.query, config.query_quota))]

@@ -14,7 +14,7 @@ class Trending:
 
     def retrieve(self, user: UserView, snapshot: ItemSnapshot, config: PipelineConfig) -> list[Hits]:
         count = quota(config.trending_quota, user, config)
-        return [Hits(Source.TRENDING, snapshot.trending[:count], count)]
+        return [Hits(Source.TRENDING, snapshot.trending[:count])]
 
 
 class Popular:
@@ -22,7 +22,7 @@ class Popular:
 
     def retrieve(self, user: UserView, snapshot: ItemSnapshot, config: PipelineConfig) -> list[Hits]:
         count = quota(config.popular_quota, user, config)
-        return [Hits(Source.POPULAR, snapshot.popular[:count], count)]
+        return [Hits(Source.POPULAR, snapshot.popular[:count])]
 
 
 class Newest:
@@ -30,7 +30,7 @@ class Newest:
 
     def retrieve(self, user: UserView, snapshot: ItemSnapshot, config: PipelineConfig) -> list[Hits]:
         count = quota(config.newest_quota, user, config)
-        return [Hits(Source.NEWEST, snapshot.newest[:count], count)]
+        return [Hits(Source.NEWEST, snapshot.newest[:count])]
 
 
 class FavouriteCategories:
@@ -40,5 +40,5 @@ class FavouriteCategories:
         named = user.context_categories[: config.favourite_categories].tolist()
         favourite = user.categories[: config.favourite_categories].tolist()
         count = quota(config.category_quota, user, config)
-        hits = [Hits(Source.CONTEXT, np.asarray(snapshot.popular_in_category(c))[:count], count) for c in named]
-        return hits + [Hits(Source.CATEGORY, snapshot.popular_in_category(c)[:count], count) for c in favourite]
+        hits = [Hits(Source.CONTEXT, np.asarray(snapshot.popular_in_category(c))[:count]) for c in named]
+        return hits + [Hits(Source.CATEGORY, snapshot.popular_in_category(c)[:count]) for c in favourite]

@@ -13,4 +13,4 @@ class SimilarUsers:
     def retrieve(self, user: UserView, snapshot: ItemSnapshot, config: PipelineConfig) -> list[Hits]:
         quota = config.similar_users_quota
         found = strongest(user.view.neighbour_items, quota)
-        return [Hits(Source.SIMILAR_USERS, found, quota)] if found.size else []
+        return [Hits(Source.SIMILAR_USERS, found)] if found.size else []

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from services.recommend.candidates import Hits, Source, is_in, merge, source_names
+from services.recommend.candidates import STEADINESS, Hits, Source, is_in, merge, source_names
 
 
-def hits(source: Source, *items: int, quota: int = 10) -> Hits:
-    return Hits(source, np.array(items, np.int32), quota)
+def hits(source: Source, *items: int) -> Hits:
+    return Hits(source, np.array(items, np.int32))
 
 
 def test_an_item_from_two_sources_is_one_candidate_with_both_named():
@@ -18,24 +18,30 @@ def test_an_item_from_two_sources_is_one_candidate_with_both_named():
     ]
 
 
-def test_priority_is_the_best_rank_an_item_has_in_any_list():
-    merged = merge([hits(Source.POPULAR, 1, 2, 3), hits(Source.TRENDING, 3)])
-    assert merged.priority.tolist() == [0, 65_535 // 10, 0]
+def test_votes_are_summed_over_the_lists_an_item_is_in():
+    k = STEADINESS
+    merged = merge([hits(Source.POPULAR, 1, 2, 3), hits(Source.ITEM_TO_ITEM, 3)])
+    assert merged.votes.tolist() == pytest.approx([1 / k, 1 / (k + 1), 1 / (k + 2) + 2 / k])
 
 
-def test_the_best_are_those_that_stand_first_in_their_lists():
-    merged = merge([hits(Source.POPULAR, 9, 8, 7), hits(Source.NEWEST, 1, 2, 3)])
-    assert merged.best(4).indices.tolist() == [1, 2, 8, 9]
+def test_the_best_have_the_most_votes():
+    merged = merge([hits(Source.POPULAR, 9, 8, 7), hits(Source.NEWEST, 1, 2, 7)])
+    assert merged.best(3).indices.tolist() == [1, 7, 9]
+    assert merged.best(6).indices.tolist() == [1, 2, 7, 8, 9]
 
 
-def test_a_rank_counts_by_the_quota_of_its_list():
-    merged = merge([hits(Source.POPULAR, 5, 6, quota=2), hits(Source.NEWEST, 7, 8, quota=100)])
-    assert merged.best(3).indices.tolist() == [5, 7, 8]
+def test_the_learned_query_counts_most_but_not_for_everything():
+    learned = hits(Source.QUERY, *range(100, 600))
+    merged = merge([learned, hits(Source.NEWEST, *range(50))]).best(500)
+    assert set(range(8)) <= set(merged.indices.tolist())
+    assert (merged.indices < 50).sum() < 25
 
 
-def test_retrieval_scores_fall_from_one():
-    scores = merge([hits(Source.POPULAR, 5, 6, quota=2)]).retrieval_scores()
-    assert scores.tolist() == pytest.approx([1.0, 0.5], abs=1e-4)
+def test_retrieval_scores_lie_between_0_and_1_in_the_order_of_votes():
+    merged = merge([hits(Source.QUERY, 5, 6), hits(Source.ITEM_TO_ITEM, 6), hits(Source.POPULAR, 7)])
+    scores = merged.retrieval_scores()
+    assert scores[0] == pytest.approx(0.5) and scores[1] > scores[0] > scores[2] > 0
+    assert scores.max() < 1
 
 
 def test_no_lists_give_no_candidates():

@@ -144,9 +144,11 @@ def test_similar_items_of_an_item_without_a_vector_and_of_none(pipeline: Recomme
 def test_scores_are_the_blend_of_the_features(pipeline: RecommendationPipeline):
     found = recommend(pipeline, COLD)
     easel = found.scores[found.item_ids.index("easel")]
-    # first of the newest list: retrieval 1; popularity 0.05; two days old: freshness 2^(−2/30)
+    # first of the newest and seventh of the popular; popularity 0.05; two days old: freshness 2^(−2/30)
     weights = pipeline.ranker.weights
-    expected = weights.retrieval_score + 0.05 * weights.popularity + 2 ** (-2 / 30) * weights.freshness
+    votes = 1 / 60 + 1 / 66
+    expected = weights.retrieval_score * votes / (votes + 8 / 60)
+    expected += 0.05 * weights.popularity + 2 ** (-2 / 30) * weights.freshness
     assert easel == pytest.approx(expected, abs=1e-3)
 
 
