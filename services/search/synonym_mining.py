@@ -159,10 +159,11 @@ def _judged(
         return None
     stems = [vocabulary.stem_position[analyser.stem(part)] for part in (word, other)]
     together = int(vocabulary.together(np.array(stems[:1], np.int32), stems[1])[0])
+    word, other = sorted((word, other))
     items = (vocabulary.count(word), vocabulary.count(other))
     if together > config.most_together * min(items):
         return None
-    return Proposal(*sorted((word, other)), "neighbours", round(cosine, 4), items, together)
+    return Proposal(word, other, "neighbours", round(cosine, 4), items, together)
 
 
 def _overlap(one: dict[str, float], other: dict[str, float]) -> float:

@@ -4,8 +4,11 @@ from search_shop import IDS, SECONDS, portrait, vector
 
 from services.core.errors import InvalidInput
 from services.features.filters import ItemFilter, PriceRange
+from services.features.portrait import RecentItem
 from services.features.snapshot import ItemSnapshot
+from services.search.index.search_index import SearchIndex
 from services.search.pipeline import SearchPipeline
+from services.search.ranking import RankedScores, RankingInput
 from services.search.reader import EmptyQuery, QueryTooLong
 from services.search.request import FacetName, SearchRequest, Sort
 from services.search.result import AvailabilityFacet, Mode, SearchResult, TermCount
@@ -170,6 +173,39 @@ def test_explanations_name_words_meaning_and_ranking(pipeline: SearchPipeline) -
     assert reasons[0]["type"] == "words" and reasons[0]["words"] == ["oak", "table"]
     assert reasons[1]["type"] == "meaning" and reasons[1]["cosine"] > 0.99
     assert set(reasons[2]["contributions"]) <= {"words", "meaning"}
+
+
+class LikesBrands:
+    """A ranker that adds 1 for the portrait's brands."""
+
+    version = "likes-brands"
+
+    def rank(self, asked: RankingInput) -> RankedScores:
+        liked = np.zeros(len(asked.candidates), np.float32)
+        if asked.user is not None:
+            liked = asked.user.brand_weight[asked.snapshot.brand[asked.candidates.indices]]
+        return RankedScores(liked, ("brand_affinity",), liked[:, None])
+
+
+def test_explanations_name_the_event_of_the_user_that_moved_a_result(
+    snapshot: ItemSnapshot, index: SearchIndex
+) -> None:
+    pipeline = SearchPipeline(snapshot, index, LikesBrands())
+    bought = RecentItem("a2", "purchase", SECONDS - 3_600, 1.0)
+    ada = portrait(brands=(("Nord", 0.9),), recent_items=(bought, RecentItem("a6", "view", SECONDS, 0.3)))
+    result = pipeline.search(ada, SearchRequest("table", explain=True), None, SECONDS)
+    assert result.item_ids[0] in ("a1", "a2") and result.item_ids[-1] == "a3"
+    assert result.reasons is not None
+    reason = result.reasons[result.item_ids.index("a1")][1]
+    assert reason["type"] == "user" and reason["parts"] == {"brand_affinity": 0.9}
+    assert reason["event"] == {
+        "item_id": "a2",
+        "title": "Oak side table",
+        "type": "purchase",
+        "timestamp": SECONDS - 3_600,
+    }
+    assert Mode.UNPERSONALISED not in result.modes
+    assert all(reason["type"] != "user" for reason in result.reasons[result.item_ids.index("a3")])
 
 
 @pytest.mark.parametrize("query", ["", " ", "\x00\x01", "🎉🎉", "…?!", "--", '""', "\u202e\u200f"])
