@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     surfaces: dict[str, SurfaceBudget] = Field(
         default_factory=dict, description="JSON: by surface how fresh portraits must be, and what is shown when not."
     )
+    search_language: str = Field("english", description="Whose stems search uses: a Snowball stemmer's name, or none.")
+    search_boosts: dict[str, float] = Field(
+        default_factory=dict,
+        description="JSON: what a word counts in title, brand, categories, attributes, description; defaults where unset.",
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
     )

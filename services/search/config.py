@@ -1,8 +1,12 @@
 """Search's settings: frozen values with defaults that suit any shop."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from services.core.errors import ConfigurationError
+from services.core.settings import Settings
 
 FIELDS: tuple[str, ...] = ("title", "brand", "categories", "attributes", "description")
 """The fields that are searched, in the order of every array that has one column a field."""
@@ -41,3 +45,18 @@ class SearchConfig:
 
     facet_terms: int = 30
     """Categories and brands listed, the most frequent ones."""
+
+
+def search_config(settings: Settings) -> SearchConfig:
+    """The configuration with the boosts of the settings.
+
+    Raises:
+        ConfigurationError: a boost of a field that is not searched, or a negative one.
+    """
+    given = settings.search_boosts
+    unknown = sorted(set(given) - set(FIELDS))
+    if unknown or not all(boost >= 0 and math.isfinite(boost) for boost in given.values()):
+        raise ConfigurationError(
+            f"PORTRAIT_SEARCH_BOOSTS takes numbers of at least 0 for {', '.join(FIELDS)}; got {given}"
+        )
+    return SearchConfig(boosts=MappingProxyType({**_boosts(), **given}))

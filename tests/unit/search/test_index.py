@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from search_shop import ITEMS, NOW, item_table
 
-from services.core.errors import CorruptArtefact, NotReady
-from services.search.config import FIELDS, SearchConfig
+from services.core.errors import ConfigurationError, CorruptArtefact, NotReady
+from services.core.settings import Settings
+from services.search.config import FIELDS, SearchConfig, search_config
 from services.search.index.build import build_index, prune, publish, update_index
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.matching import Matcher
@@ -130,6 +131,15 @@ def test_all_words_of_an_alternative_must_stand_in_one_field(index: SearchIndex)
     word = QueryWord("x", (Alternative("oak", 1.0, ("side",)),))
     assert matcher.match([word]).rows.tolist() == [1]
     assert index.rows_of_keys(index.engine.best([word], (), SearchConfig().boosts, 10)).tolist() == [1]
+
+
+def test_boosts_come_from_the_settings() -> None:
+    config = search_config(Settings(search_boosts={"title": 2.0, "description": 0}))
+    assert (config.boosts["title"], config.boosts["description"]) == (2.0, 0)
+    assert config.boosts["brand"] == SearchConfig().boosts["brand"]
+    for wrong in ({"colour": 1.0}, {"title": -1.0}):
+        with pytest.raises(ConfigurationError, match="PORTRAIT_SEARCH_BOOSTS"):
+            search_config(Settings(search_boosts=wrong))
 
 
 def test_demands_of_phrases_fields_and_exclusions(index: SearchIndex) -> None:

@@ -66,6 +66,12 @@ def test_meaning_finds_what_words_do_not(pipeline: SearchPipeline) -> None:
     assert search(pipeline, "xylophonic").item_ids == []
 
 
+def test_meaning_finds_across_languages_where_the_encoder_does(pipeline: SearchPipeline) -> None:
+    """A multilingual encoder puts "loudspeaker" and "扬声器" beside 音箱: search needs the vector alone."""
+    for query in ("扬声器", "loudspeaker"):
+        assert search(pipeline, query, vector(0, 0.4, 0, 0.6)).item_ids[0] == "b2"
+
+
 def test_a_misspelt_query_is_corrected_and_says_so(pipeline: SearchPipeline) -> None:
     result = search(pipeline, "dishwahser")
     assert (result.item_ids, result.corrected_query) == (["a8"], "dishwasher")
