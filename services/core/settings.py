@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     search_language: str = Field("english", description="Whose stems search uses: a Snowball stemmer's name, or none.")
     search_boosts: dict[str, float] = Field(
         default_factory=dict,
-        description="JSON: what a word counts in title, brand, categories, attributes, description; defaults where unset.",
+        description="JSON: what a word counts by field: title, brand, categories, attributes, description.",
     )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
