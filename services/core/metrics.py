@@ -88,6 +88,12 @@ class ServingMetrics:
         self.impressions = Counter(
             "portrait_impressions_total", "Impressions by outcome: written, lost", ["outcome"], registry=self.registry
         )
+        self.logged_requests = Counter(
+            "portrait_logged_requests_total",
+            "Lists whose features were to be kept, by outcome: written, lost",
+            ["outcome"],
+            registry=self.registry,
+        )
 
     def _load(self) -> None:
         self.shed = Counter(

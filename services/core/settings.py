@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
     )
+    request_log_share: float = Field(
+        1.0, ge=0, le=1, description="Share of served lists whose features are kept, for training and replay."
+    )
     log_level: str = Field("INFO", pattern="^(?i:debug|info|warning|error)$")
 
     @field_validator("home")

@@ -25,6 +25,7 @@ USER_TABLES = (
     names.SERVING_TABLE,
     "impressions",
     "searches",
+    "served_requests",
     "users",
     "user_states",
     "quarantined_users",

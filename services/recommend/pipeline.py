@@ -71,9 +71,10 @@ class RecommendationPipeline:
         stages.lap("reranking")
         items = candidates.indices[explored.positions]
         sources = candidates.sources[explored.positions]
+        shown = features[explored.positions]
         reasons = None
         if request.explain:
-            reasons = self._reasons(user, items, features[explored.positions], sources, now)
+            reasons = self._reasons(user, items, shown, sources, now)
             stages.lap("reasons")
         return Recommendation(
             item_ids=self._ids(items),
@@ -84,6 +85,7 @@ class RecommendationPipeline:
             candidates=len(candidates),
             cold=user.cold,
             stages=stages.seconds,
+            features=shown,
         )
 
     def candidates(self, portrait: Portrait, request: RecommendationRequest, now: float) -> tuple[Candidates, NDArray]:

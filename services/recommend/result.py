@@ -20,6 +20,8 @@ class Recommendation:
     candidates: int
     cold: bool
     stages: dict[str, float] = field(default_factory=dict)
+    features: NDArray[np.float32] | None = None
+    """(items, len(FEATURES)): what the list was ranked by; None for an empty list."""
 
 
 @dataclass(frozen=True)

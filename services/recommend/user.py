@@ -14,6 +14,10 @@ from services.recommend.config import PipelineConfig
 
 MAX_ANCHORS = 20
 
+ITEM_KEYS, CATEGORY_KEYS = ("item_id", "item_ids"), ("category", "categories")
+CONTEXT_KEYS = frozenset((*ITEM_KEYS, *CATEGORY_KEYS))
+"""What is read of a request's context; other keys are the caller's own."""
+
 
 @dataclass(frozen=True)
 class UserView:
@@ -65,8 +69,8 @@ def view_user(portrait: Portrait, context: dict[str, Any], snapshot: ItemSnapsho
         medoids=_held(snapshot, [interest.item_id for interest in portrait.interests]),
         excluded=_held(snapshot, out),
         categories=_codes(snapshot.category_index, [name for name, _ in portrait.categories]),
-        anchors=_held(snapshot, _texts(context, "item_id", "item_ids")[:MAX_ANCHORS]),
-        context_categories=_codes(snapshot.category_index, _texts(context, "category", "categories")),
+        anchors=_held(snapshot, _texts(context, *ITEM_KEYS)[:MAX_ANCHORS]),
+        context_categories=_codes(snapshot.category_index, _texts(context, *CATEGORY_KEYS)),
     )
 
 

@@ -32,6 +32,9 @@ class Stored(Protocol):
     @property
     def status(self) -> FeatureStatus: ...
 
+    @property
+    def packed(self) -> bytes | None: ...
+
 
 class PortraitStore(Protocol):
     """The part of `services.features.online.reader.OnlineReader` that the gateway needs."""
@@ -41,11 +44,15 @@ class PortraitStore(Protocol):
 
 @dataclass(frozen=True)
 class Reading:
-    """A portrait, whether it may stand in for one that could not be read, and the status of what was read."""
+    """A portrait, whether it may stand in for one that could not be read, and the status of what was read.
+
+    `packed`: what was read, as it is stored; None for a stranger.
+    """
 
     portrait: Portrait
     degraded: bool
     status: FeatureStatus
+    packed: bytes | None = None
 
     @property
     def features(self) -> dict[str, FeatureStatus]:
@@ -121,4 +128,4 @@ class Portraits:
         portrait, replaced = without_passed_windows(found.portrait, now)
         if replaced:
             self._metrics.expired.labels(names.USER_BEHAVIOUR).inc(replaced)
-        return Reading(portrait, self._live().degraded, found.status)
+        return Reading(portrait, self._live().degraded, found.status, found.packed)

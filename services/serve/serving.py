@@ -9,9 +9,8 @@ from services.core.errors import CorruptArtefact, PortraitError
 from services.core.logging import get_logger
 from services.core.metrics import ServingMetrics
 from services.features.snapshot import ItemSnapshot, current_snapshot
-from services.recommend.learned import LearnedRanker
+from services.recommend.models import pipeline_over
 from services.recommend.pipeline import RecommendationPipeline
-from services.recommend.queries import LearnedQueries
 from services.registry.artefact import LoadedModel
 from services.registry.registry import BLEND, ModelRegistry, Rollout
 
@@ -36,9 +35,15 @@ class Serving:
 
     def pipeline_of(self, user_id: str) -> RecommendationPipeline:
         """The pipeline that answers a user: always the same one during a rollout."""
-        if self.canary is None or bucket(user_id) >= self.rollout.canary_share * BUCKETS:
-            return self.pipeline
-        return self.canary
+        return self.canary if self.canary is not None and self._tries(user_id) else self.pipeline
+
+    def version_of(self, user_id: str) -> str:
+        """The version in the registry of the models behind `pipeline_of`."""
+        tried = self.rollout.canary if self.canary is not None and self._tries(user_id) else None
+        return self.rollout.champion if tried is None else tried
+
+    def _tries(self, user_id: str) -> bool:
+        return bucket(user_id) < self.rollout.canary_share * BUCKETS
 
 
 def bucket(user_id: str) -> int:
@@ -130,7 +135,7 @@ class SnapshotWatcher:
     def _serving(self, snapshot: ItemSnapshot, rollout: Rollout) -> Serving:
         wanted = [rollout.champion, rollout.canary, rollout.shadow]
         loaded = {version: self._load(version) for version in wanted if version not in (None, BLEND)}
-        pipelines = [None if version is None else self._pipeline(snapshot, loaded.get(version)) for version in wanted]
+        pipelines = [None if version is None else pipeline_over(snapshot, loaded.get(version)) for version in wanted]
         self._loaded = loaded
         champion = pipelines[0]
         assert champion is not None  # a rollout names one
@@ -139,19 +144,6 @@ class SnapshotWatcher:
     def _load(self, version: str) -> LoadedModel:
         assert self._registry is not None  # without one nothing but the blend is wanted
         return self._loaded.get(version) or self._registry.load(version)
-
-    def _pipeline(self, snapshot: ItemSnapshot, model: LoadedModel | None) -> RecommendationPipeline:
-        if model is None:
-            return RecommendationPipeline(snapshot)
-        manifest = model.manifest
-        if manifest.space != snapshot.space:
-            raise CorruptArtefact(
-                f"Model {manifest.version} reads vectors of {manifest.space}, but the items have those of "
-                f"{snapshot.space}: train it again"
-            )
-        ranker = None if model.ranker is None else LearnedRanker(model.ranker, manifest.version)
-        queries = LearnedQueries(model.user_model, model.words, snapshot)
-        return RecommendationPipeline(snapshot, ranker, queries=queries)
 
     def _complain(self, error: Exception) -> None:
         if self.model_failure != str(error):

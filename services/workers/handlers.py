@@ -18,6 +18,7 @@ from services.db.events import iter_event_chunks
 from services.db.item_states import replace_served_exposure
 from services.db.pending import Reason, enqueue
 from services.db.pending_items import enqueue_items_since
+from services.db.served_requests import prune_served_requests
 from services.db.session import transaction
 from services.db.store_marks import database_time
 from services.profiles.co_engagement import co_engagement_pairs
@@ -125,6 +126,7 @@ class Handlers:
             served = served_positions(connection, as_of - SERVED_WINDOW, as_of, POSITIONS)
             replace_served_exposure(connection, served_exposure(served, reference))
             prune_engagement(connection, as_of - ENGAGEMENT_RETENTION)
+            prune_served_requests(connection, as_of - ENGAGEMENT_RETENTION)
         engagement = self._update_engagement()
         with transaction(engine) as connection:
             set_checkpoint(connection, FEATURES_CHECKPOINT, {"txid": horizon})

@@ -12,7 +12,7 @@ from services.db.models.features import (
     ReferenceStatistics,
     ServingFeatures,
 )
-from services.db.models.impressions import Impression
+from services.db.models.impressions import Impression, ServedRequest
 from services.db.models.item_states import ItemState, ItemTail, PendingItem, ServedExposure
 from services.db.models.jobs import Checkpoint, Job
 from services.db.models.live import CatalogueChange, PendingUser, QuarantinedUser, TailOwner, TailPartition, UserState
@@ -44,6 +44,7 @@ __all__ = [
     "ReferenceStatistics",
     "Search",
     "ServedExposure",
+    "ServedRequest",
     "ServingFeatures",
     "TailOwner",
     "TailPartition",

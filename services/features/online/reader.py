@@ -24,10 +24,14 @@ Row = tuple[datetime | None, dict[str, Value] | None]
 
 @dataclass(frozen=True)
 class StoredPortrait:
-    """What the store has of a user: the portrait, unless there is none or it has expired, and which of these it is."""
+    """What the store has of a user: the portrait, unless there is none or it has expired, and which of these it is.
+
+    `packed`: the portrait's bytes as they are stored.
+    """
 
     portrait: Portrait | None
     status: FeatureStatus
+    packed: bytes | None = None
 
 
 def entity_key(join_key: str, entity_id: str) -> EntityKey:
@@ -145,7 +149,7 @@ def _stored(row: Row, view: FeatureView, now: float) -> StoredPortrait:
     packed = values[names.PACKED]
     if packed.WhichOneof("val") != "bytes_val":
         return StoredPortrait(None, status_of(None, 0.0, now))
-    return StoredPortrait(unpack(packed.bytes_val), status)
+    return StoredPortrait(unpack(packed.bytes_val), status, packed.bytes_val)
 
 
 def _python(value: Value) -> Any:

@@ -14,6 +14,7 @@ from services.serve.answers import FeatureStatus, Model, RankAnswer, Recommendat
 from services.serve.bodies import check_id, check_text, decode, read_body
 from services.serve.openapi import Describer
 from services.serve.portraits import Reading
+from services.serve.request_log import logged_request
 from services.serve.respond import json_response, server_timing
 from services.serve.state import State
 from services.serve.surfaces import replaced
@@ -34,7 +35,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         if wanted.surface is not None:
             check_text(wanted.surface, "surface")
         decoded = time.perf_counter()
-        now = time.time()
+        now = round(time.time(), 6)  # what PostgreSQL keeps of it: a replay computes with the same time
         reading = state.portraits.read(wanted.user_id, now)
         stages = {"decode": decoded - start, "portrait": time.perf_counter() - decoded}
         request_id = uuid4().hex
@@ -50,7 +51,9 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         found = pipeline.recommend(portrait, wanted, now, seed=request_id)
         model = model_of(pipeline.ranker)
         state.shadow.offer(serving, portrait, wanted, now, request_id, found.item_ids)
-        state.impressions.add(_served(found, request_id, wanted, model, now))
+        share = state.settings.request_log_share if fallback is None else 0.0  # under one the portrait did not rank
+        logged = logged_request(found, reading, wanted, serving, request_id, now, share)
+        state.impressions.add(_served(found, request_id, wanted, model, now), logged)
         stages.update(found.stages)
         encoding = time.perf_counter()
         answer: dict[str, object] = {

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from services.core.metrics import ServingMetrics
 from services.core.settings import Settings, SurfaceBudget
 from services.features.freshness import MISSING, PRESENT, FeatureStatus
-from services.features.portrait import Portrait
+from services.features.portrait import Portrait, pack
 from services.serve.live import Live
 from services.serve.portraits import Portraits
 from services.serve.serving import SnapshotWatcher
@@ -22,6 +22,10 @@ from services.serve.surfaces import Surfaces
 class Stored:
     portrait: Portrait | None
     status: FeatureStatus
+
+    @property
+    def packed(self) -> bytes | None:
+        return None if self.portrait is None else pack(self.portrait)
 
 
 class Store:
@@ -67,7 +71,7 @@ def state_of(
         portraits=Portraits(store, metrics, lambda: watch.now),
         snapshots=watcher,
         shadow=SimpleNamespace(offer=lambda *_: None),
-        impressions=SimpleNamespace(add=lambda served: None),
+        impressions=SimpleNamespace(add=lambda served, logged: None),
     )
 
 
