@@ -26,12 +26,14 @@ from training.compare import Builders, ShopData, catalogue_of
 from training.configs import run_config
 from training.evaluation import measure
 from training.event_log import EventLog, make_event_log
+from training.impressions import ServedLists
 from training.learned import LearnedModels, LearnedPipeline
 from training.pipeline import PipelineInputs
-from training.ranker import collect, fit_ranker
+from training.ranker import collect
 from training.splits import Split
+from training.taught_ranker import taught_ranker
 
-__all__ = ["Builders", "ShopData", "train_and_publish"]
+__all__ = ["Builders", "ServedLists", "ShopData", "train_and_publish"]
 
 MEASURED_SHARE, MOST_MEASURED = 0.25, 3_000
 """Of the held-out users, those who do not teach the ranker but tell what it is worth."""
@@ -48,13 +50,15 @@ def train_and_publish(
     seed: int = 0,
     space: str = "",
     snapshot: str = "",
+    served: ServedLists | None = None,
     device: str = "cpu",
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> ModelManifest:
     """Train on all events, measure on each user's last target when it was held out, publish.
 
     The user model that is published has learned everything; the ranker, and the figures, come from its twin that had
-    not seen the held-out targets. Users who are measured taught the ranker nothing.
+    not seen the held-out targets. Users who are measured taught the ranker nothing. `served`: lists that the gateway
+    served, which teach the ranker where they are enough (`training.taught_ranker`).
 
     Raises:
         InvalidInput: there is nothing to predict, or no such configuration.
@@ -75,8 +79,18 @@ def train_and_publish(
     taught, measured = _parts(models.held.users, seed, learned.config.ranker.users)
     if not len(measured):
         raise NotReady("Too few users have two events to learn from: wait for more")
-    examples = collect(models.held, pipeline.candidates, taught)
-    ranker = fit_ranker(examples, learned.config.ranker, seed, device=device, tell=tell)
+    teaching = taught_ranker(
+        served,
+        lambda users: collect(models.held, pipeline.candidates, users),
+        taught,
+        measured,
+        log.user_ids,
+        learned.config.ranker,
+        seed,
+        device=device,
+        tell=tell,
+    )
+    ranker = teaching.ranker
     chosen = _of_users(models.held, measured)
     blend = RecommendationPipeline(pipeline.inputs.snapshot)
     ours = RecommendationPipeline(
@@ -102,6 +116,8 @@ def train_and_publish(
         epochs=models.earlier.trained.epochs,
         seconds=round(time.perf_counter() - began, 1),
         commit=_commit(),
+        taught_by=teaching.by,
+        dataset=teaching.dataset,
     )
     with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
         write_artefact(Path(folder), models.final.model, models.final.words, None if ranker is None else ranker.network)

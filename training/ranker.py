@@ -38,11 +38,20 @@ FEWEST_HITS = 50
 @dataclass(frozen=True)
 class Examples:
     """Candidates of several users, one user's after the other: `features` float16 (n, F), `hits` bool (n, tasks), and
-    `starts` int64 (users + 1,): where each user's rows begin."""
+    `starts` int64 (users + 1,): where each user's rows begin. `weights` float32 (n,): what a hit counts, 1 when None.
+
+    Of served lists (training/impressions.py) each is one "user".
+    """
 
     features: NDArray[np.float16]
     hits: NDArray[np.bool_]
     starts: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
+
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """float32 (n,): what each hit counts."""
+        return np.ones(len(self.features), np.float32) if self.weights is None else self.weights
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -57,7 +66,8 @@ class Examples:
         counts = np.diff(self.starts)[users]
         starts = np.concatenate(([0], np.cumsum(counts)))
         rows = np.arange(starts[-1]) + np.repeat(self.starts[users] - starts[:-1], counts)
-        return Examples(self.features[rows], self.hits[rows], starts)
+        weights = None if self.weights is None else self.weights[rows]
+        return Examples(self.features[rows], self.hits[rows], starts, weights)
 
 
 Candidates = Callable[[int], tuple[NDArray[np.int32], NDArray[np.float32]]]
@@ -163,6 +173,8 @@ def held_ndcg(model: nn.Module, held: Examples, config: RankerConfig) -> float:
     """Mean NDCG@10 over users, by the strongest task that was trained, among the candidates."""
     task = TASKS.index(config.trained[-1])
     logits = model(torch.as_tensor(held.features.astype(np.float32)))[:, task].cpu().numpy()
+    if held.weights is not None:
+        return gain_of_hits(logits, held.hits[:, task], held.starts, held.weights)
     return ndcg_of_lists(logits, held.hits[:, task], held.starts)
 
 
@@ -176,6 +188,19 @@ def ndcg_of_lists(scores: NDArray[np.float32], hits: NDArray[np.bool_], starts: 
     count = np.bincount(owner, hits, minlength=len(starts) - 1).astype(int)
     ideal = np.concatenate(([0.0], np.cumsum(1 / np.log2(np.arange(10) + 2))))[np.minimum(count, 10)]
     return float(np.mean(found[count > 0] / ideal[count > 0])) if np.any(count > 0) else 0.0
+
+
+def gain_of_hits(
+    scores: NDArray[np.float32], hits: NDArray[np.bool_], starts: NDArray[np.int64], weights: NDArray[np.float32]
+) -> float:
+    """Weighted mean over the hits of 1 / log2(rank + 2) in their lists, 0 from rank 10 on: the DCG that hits would have
+    earned, had all items been seen alike (self-normalised inverse propensities)."""
+    owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    order = np.lexsort((-scores, owner))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - starts[owner[order]]
+    gain = np.where(rank < 10, 1 / np.log2(rank + 2), 0)
+    return float(np.average(gain[hits], weights=weights[hits])) if hits.any() else 0.0
 
 
 def calibration(ranker: NumpyRanker, examples: Examples, steps: int = 25) -> NDArray[np.float32]:
@@ -231,12 +256,12 @@ class _Lists:
             yield self._examples.take(order[at : at + size])
 
     def loss(self, model: nn.Module, batch: Examples) -> Tensor:
-        """Mean over tasks of the mean −ln softmax of each list's hits."""
+        """Mean over tasks of the weighted mean −ln softmax of each list's hits."""
         logits = model(torch.as_tensor(batch.features.astype(np.float32)))
         owner = torch.as_tensor(np.repeat(np.arange(len(batch)), np.diff(batch.starts)))
-        parts = []
+        weight, parts = torch.as_tensor(batch.weight), []
         for task in self._tasks:
-            hits = torch.as_tensor(batch.hits[:, task].astype(np.float32))
+            hits = torch.as_tensor(batch.hits[:, task].astype(np.float32)) * weight
             score = logits[:, task].float()
             top = torch.full((len(batch),), -torch.inf).scatter_reduce(0, owner, score.detach(), "amax")
             total = torch.zeros(len(batch)).index_add(0, owner, torch.exp(score - top[owner]))

@@ -1,13 +1,13 @@
 """Searches as they were answered, what came of each query, and which items people take after asking it.
 
 Revision ID: 0006
-Revises: 0004
+Revises: 0005
 """
 
 from alembic import op
 
 revision = "0006"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli import served_lists
 from services.cli.output import console, human_seconds, print_json, print_table
 from services.core.errors import ConfigurationError
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command()(apply)
     group.command()(materialize)
     group.command()(check)
+    served_lists.register(group)
     app.add_typer(group, name="features")
 
 

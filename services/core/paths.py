@@ -50,5 +50,10 @@ class HomePaths:
         return self.home / "models"
 
     @property
+    def datasets(self) -> Path:
+        """Training sets, exported once (see `services.features.served_lists`)."""
+        return self.home / "datasets"
+
+    @property
     def cache(self) -> Path:
         return self.home / "cache"

@@ -45,6 +45,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     `features`: names of what its ranker reads, `feature_service` and `feature_hash`: the Feast service that serves them
     and a digest of the transforms' columns; `snapshot`: the item snapshot it was trained beside. `metrics` and
     `baseline`: what it and the linear blend reach on the same held-out users; `gain`: the ratio of both, of NDCG@10.
+    `taught_by`: whether served lists (impressions) taught the ranker or sampled candidates; `dataset`: the digest of
+    the exported lists.
     """
 
     version: str
@@ -63,6 +65,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int
     seconds: float
     commit: str = ""
+    taught_by: str = "candidates"
+    dataset: str = ""
     files: dict[str, FileEntry] = {}
     format: int = FORMAT
 

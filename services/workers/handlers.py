@@ -236,8 +236,8 @@ class Handlers:
         """
         from services.workers.training import train_models  # noqa: PLC0415 - torch, on the queue that needs it
 
-        storage = self._context.settings.storage_url
-        return train_models(self._context.engine, self._context.paths, parameters, progress, storage)
+        context, storage = self._context, self._context.settings.storage_url
+        return train_models(context.engine, context.paths, lambda: context.stores.reader, parameters, progress, storage)
 
 
 def _profiles_mark(connection: Any) -> dict[str, Any]:

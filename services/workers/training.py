@@ -1,13 +1,18 @@
 """Training as a job: reads the shop, hands it to `training.publish`, and promotes what passes the gate."""
 
 import importlib
-from typing import Any
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from sqlalchemy import Engine
 
+from services.core.clock import utc_now
 from services.core.errors import Conflict, InvalidInput
 from services.core.paths import HomePaths
+from services.db.served_requests import count_served_requests
 from services.db.session import transaction
 from services.features.snapshot import current_snapshot
 from services.profiles.co_engagement import co_engagement_pairs
@@ -17,19 +22,28 @@ from services.profiles.shop_data import stored_data
 from services.registry.storage import open_registry
 from services.workers.runner import Progress
 
+if TYPE_CHECKING:
+    from services.features.offline.reader import OfflineReader
+
 PUBLISH = "training.publish"
 """The module that does the work, loaded by name: services do not depend on training."""
 EPOCHS_EXPECTED = 30
+LISTS_SINCE, LISTS_SETTLE = timedelta(days=30), timedelta(hours=1)
+"""Lists teach that were served in this time; the latest are given time for something to come of them."""
 
 
 def train_models(
     engine: Engine,
     paths: HomePaths,
+    history: Callable[[], "OfflineReader"],
     parameters: dict[str, Any],
     progress: Progress,
     storage_url: str | None = None,
 ) -> dict[str, Any]:
-    """Train, publish and perhaps promote. The result names the version and what it reaches."""
+    """Train, publish and perhaps promote. The result names the version and what it reaches.
+
+    `history` opens Feast's offline store: it is asked for where lists were served.
+    """
     config, seed = parameters.get("config", "default"), parameters.get("seed", 0)
     if not isinstance(config, str) or not isinstance(seed, int):
         raise InvalidInput("`config` is a name and `seed` a whole number")
@@ -37,6 +51,7 @@ def train_models(
     data = stored_data(engine)
     with transaction(engine) as connection:
         reference = load_reference(connection)
+    dataset = _served_lists(engine, paths, history)
     epochs = iter(range(1, 1_000_000))
 
     def tell(figures: dict[str, float]) -> None:
@@ -55,6 +70,7 @@ def train_models(
         seed=seed,
         space=data.space,
         snapshot="" if snapshot is None else snapshot.name,
+        served=None if dataset is None else publish.ServedLists(dataset, reference.examination),
         tell=tell,
     )
     answer: dict[str, Any] = {
@@ -63,6 +79,7 @@ def train_models(
         "seconds": manifest.seconds,
         "metrics": {name: value.mean for name, value in manifest.metrics.items()},
         "gain": manifest.gain.mean,
+        "taught_by": manifest.taught_by,
         "promoted": False,
     }
     if parameters.get("promote"):
@@ -72,3 +89,17 @@ def train_models(
         except Conflict as error:
             answer["verdict"] = error.detail
     return answer
+
+
+def _served_lists(engine: Engine, paths: HomePaths, history: Callable[[], "OfflineReader"]) -> Path | None:
+    """The data set of the lists that were served lately; None where there were none."""
+    now = utc_now()
+    since, until = now - LISTS_SINCE, now - LISTS_SETTLE
+    with transaction(engine) as connection:
+        if not count_served_requests(connection, since, until):
+            return None
+    from services.features.offline.export import export_lists, prune_datasets  # noqa: PLC0415 - Feast: seconds
+
+    folder = export_lists(engine, history(), paths.datasets, since=since, until=until, labelled_until=now)
+    prune_datasets(paths.datasets)
+    return folder

@@ -1,11 +1,17 @@
 """From an event over HTTP to a changed page: every part real, nothing told to hurry."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 import redis
 
+from benchmarks._random_models import publish_random
+from services.core.paths import HomePaths
 from services.core.types import JobKind
+from services.features.snapshot import ItemSnapshot, current_snapshot
+from services.registry.registry import ModelRegistry
 
 NOW = datetime.now(UTC)
 
@@ -126,6 +132,65 @@ def test_a_recompute_is_a_job_that_can_be_followed(shop):
 
     job = shop.eventually(done, "the job's end")
     assert (job["status"], job["progress"]) == ("done", 1.0), job
+
+
+def test_what_was_served_is_computed_again_from_feast_to_the_last_value(shop):
+    """Portraits of the job and of the live tail, strangers, the request's own events, its context, a learned model."""
+    asked = [recommended(shop, user)["request_id"] for user in ("kettle-lover", "reader", "nobody-knows-me")]
+    asked.append(recommended(shop, "reader", context={"item_id": "boots-1"}, diversity=0.5)["request_id"])
+    recent = [{"item_id": "boots-3", "type": "click", "timestamp": datetime.now(UTC).isoformat()}]
+    asked.append(recommended(shop, "kettle-lover", recent_events=recent)["request_id"])
+    now = datetime.now(UTC).isoformat()
+    clicks = [event("walker", n, "click", f"boots-{n}", position=n) | {"timestamp": now} for n in range(3)]
+    assert shop.client.post("/v1/events", json={"events": clicks}).json()["accepted"] == 3
+    live = shop.eventually(lambda: known(recommended(shop, "walker")), "a live portrait")
+    asked.append(live["request_id"])
+    asked += learned_lists(shop)
+
+    def logged():
+        query = "SELECT count(*) FROM served_requests WHERE request_id = ANY(%s)"
+        return rows(shop, query, asked) == [(len(asked),)] or None
+
+    shop.eventually(logged, "what the lists were ranked by")
+    replayed = shop.portrait("features", "replay", "--json")
+    report = json.loads(replayed.stdout)
+    assert (replayed.returncode, report["differences"]) == (0, {}), report
+    assert report["replayed"] >= len(asked) and report["strangers"] >= 1 and report["values"] > 1_000
+    same = """
+        SELECT count(*), bool_and(kept.packed = state.packed) FROM served_requests AS served
+        JOIN serving_features AS kept
+          ON kept.user_id = served.user_id AND kept.event_timestamp = served.portrait_at
+        JOIN user_states AS state ON state.user_id = served.user_id AND state.as_of = served.portrait_at
+        WHERE request_id = ANY(%s)"""
+    (count, equal) = rows(shop, same, asked)[0]
+    assert count >= 1 and equal, "the history differs from the states that the tail keeps"
+
+
+def known(page: dict) -> dict | None:
+    return None if page["cold_start"] else page
+
+
+def learned_lists(shop) -> list[str]:
+    """Requests answered by a learned model (of random weights), which serves for a moment."""
+    paths = HomePaths(shop.home)
+    registry = ModelRegistry(paths.models)
+    publish_random(registry, ItemSnapshot.open(current_snapshot(paths.snapshots), exact=True), "random")
+    registry.promote("random", force=True)
+
+    def served_by(name: str):
+        page = recommended(shop, "kettle-lover")
+        return page if page["model"]["name"] == name else None
+
+    found = shop.eventually(lambda: served_by("learned"), "the learned model's list")["request_id"]
+    others = [recommended(shop, user)["request_id"] for user in ("reader", "walker", "nobody-knows-me")]
+    registry.rollback()
+    shop.eventually(lambda: served_by("linear-blend"), "the blend's list")
+    return [found, *others]
+
+
+def rows(shop, query: str, *parameters: object) -> list[tuple]:
+    with psycopg.connect(shop.addresses.database_url) as connection:
+        return connection.execute(query, parameters).fetchall()
 
 
 def test_an_emptied_online_store_is_rebuilt_and_recommends_the_same(shop):

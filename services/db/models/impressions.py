@@ -28,7 +28,7 @@ class Impression(Base):
 
 
 class ServedRequest(Base):
-    """How one list was ranked: all that is needed to compute its features again (docs/adr/0007).
+    """How one list was ranked: all that is needed to compute its features again (docs/adr/0008).
 
     `portrait_at`: the version of the portrait that was read, null for a stranger; `model_version`: the artefact that
     answered; `request`: JSON of what was asked; `features`: little-endian float32 (items, columns), in the order of the

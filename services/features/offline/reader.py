@@ -1,5 +1,6 @@
 """Reads features from the offline store: the latest rows, or as they were at given times."""
 
+import hashlib
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pyarrow as pa
-from feast import FeatureStore, FeatureView
+from feast import FeatureService, FeatureStore, FeatureView
 from feast.type_map import arrow_to_pg_type
 from psycopg import sql
 
@@ -148,7 +149,20 @@ class OfflineReader:
             found = job.to_arrow()
         return found.sort_by(ROW).drop_columns([ROW])
 
-    def _service(self, name: str) -> object:
+    def service_hash(self, name: str) -> str:
+        """A digest of what a feature service serves: its views, their features and types.
+
+        Raises:
+            NotFound: there is no such service.
+        """
+        lines = sorted(
+            f"{projection.name}:{feature.name}:{feature.dtype}"
+            for projection in self._service(name).feature_view_projections
+            for feature in projection.features
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+    def _service(self, name: str) -> FeatureService:
         services = {service.name: service for service in self._store.list_feature_services()}
         if name not in services:
             raise NotFound(f"There is no feature service {name}; there are {', '.join(sorted(services))}")
