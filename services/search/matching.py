@@ -6,6 +6,7 @@ c its count there, n the items whose field has it (Robertson and Zaragoza, 2009)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from services.search.config import FIELDS, SearchConfig
 from services.search.index.postings import FieldPostings, Postings, term_hash
 from services.search.understanding import Alternative, QueryWord
+
+REMEMBERED_TERMS = 65_536
+"""Places of the latest query terms that are kept."""
 
 FloatArray = NDArray[np.float32]
 RowArray = NDArray[np.int32]
@@ -43,6 +47,8 @@ class Matcher:
             self._fields.append(
                 (field, (config.k1 * (1 - config.b + config.b * field.lengths / mean)).astype(np.float32))
             )
+        self._used = [column for column, (field, _) in enumerate(self._fields) if field.rows.size]
+        self._position = lru_cache(maxsize=REMEMBERED_TERMS)(self._find)
         self.boosts = np.array([config.boosts[name] for name in FIELDS], np.float32)
 
     def knows(self, term: str) -> bool:
@@ -83,7 +89,7 @@ class Matcher:
         """
         scores = np.zeros((rows.size, len(FIELDS)), np.float32)
         for word in words:
-            for column in range(len(FIELDS)):
+            for column in self._used:
                 best: FloatArray | None = None
                 for said in word.alternatives:
                     value = self._score(column, said, rows)
@@ -93,7 +99,8 @@ class Matcher:
                     scores[:, column] += best
         return scores
 
-    def _position(self, term: str) -> int | None:
+    def _find(self, term: str) -> int | None:
+        """The term's place in all arrays, None when no item has it."""
         wanted = np.uint64(term_hash(term))
         at = int(np.searchsorted(self._terms, wanted))
         return at if at < self._terms.size and self._terms[at] == wanted else None
@@ -102,7 +109,7 @@ class Matcher:
         """How well each item holds a word: the weight of the best alternative that it has, float32 (m,)."""
         weights = np.zeros(self._count, np.float32)
         for said in sorted(word.alternatives, key=lambda said: said.weight):
-            for column in range(len(FIELDS)):
+            for column in self._used:
                 weights[self._holding(column, said)] = said.weight
         return weights
 
