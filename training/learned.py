@@ -6,17 +6,20 @@ fit part, held out; the user model that serves is then trained on all of the fit
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.networks.numpy_ranker import NumpyRanker
 from services.recommend.learned import LearnedRanker
 from services.recommend.pipeline import RecommendationPipeline
 from services.recommend.queries import LearnedQueries
 from training.configs import RunConfig
+from training.list_store import split_digest
 from training.pipeline import BuildInputs, PipelineRecommender
-from training.ranker import Examples, FittedRanker, collect, fit_ranker
+from training.ranker import Examples, collect, fit_ranker
 from training.recommender import ScoringRecommender
 from training.sequences import tokens_of
 from training.splits import Split, hold_out_last
@@ -27,11 +30,15 @@ Tell = Callable[[dict[str, float]], None]
 
 @dataclass(frozen=True)
 class UserModels:
-    """`earlier`: trained without the targets of `held`; `final`: on all of the split's fit part."""
+    """`earlier`: trained without the targets of `held`; `final`: on all of the fit part, when it is asked for."""
 
     held: Split
     earlier: Fitted
-    final: Fitted
+    refit: Callable[[], Fitted]
+
+    @cached_property
+    def final(self) -> Fitted:
+        return self.refit()
 
 
 class LearnedModels:
@@ -52,7 +59,8 @@ class LearnedModels:
             catalogue, config.user_model, device=device, tell=tell, checkpoints=checkpoints
         )
         self._fits: dict[tuple[str, int], UserModels] = {}
-        self._rankers: dict[tuple[str, int], FittedRanker | None] = {}
+        self._rankers: dict[tuple[str, int], NumpyRanker | None] = {}
+        self._checkpoints = checkpoints
 
     def user_models(self, split: Split, seed: int) -> UserModels:
         """The user models of a split."""
@@ -60,17 +68,29 @@ class LearnedModels:
         if key not in self._fits:
             held = hold_out_last(split)
             earlier = self._trainer.fit_until_best(tokens_of(held, held.fit), held, seed)
-            final = self._trainer.fit(tokens_of(split, split.fit), seed, earlier.trained.epochs)
-            self._fits[key] = UserModels(held, earlier, final)
+            epochs = earlier.trained.epochs
+            self._fits[key] = UserModels(
+                held, earlier, lambda: self._trainer.fit(tokens_of(split, split.fit), seed, epochs)
+            )
         return self._fits[key]
 
-    def ranker(self, split: Split, seed: int, examples: Callable[[], Examples]) -> FittedRanker | None:
-        """The ranker of a split, fitted to these examples for whoever asks first."""
+    def ranker(self, split: Split, seed: int, examples: Callable[[], Examples]) -> NumpyRanker | None:
+        """The ranker of a split, fitted to these examples for whoever asks first; None: too few of them are hits."""
         key = split.name, seed
         if key not in self._rankers:
-            found = examples()
-            self._rankers[key] = fit_ranker(found, self.config.ranker, seed, device=self.device, tell=self.tell)
+            self._rankers[key] = self._kept_ranker(split, seed, examples)
         return self._rankers[key]
+
+    def _kept_ranker(self, split: Split, seed: int, examples: Callable[[], Examples]) -> NumpyRanker | None:
+        path = None
+        if self._checkpoints is not None:
+            path = self._checkpoints / f"ranker-{split_digest(split, repr(self.config))}-seed{seed}.safetensors"
+            if path.is_file():
+                return NumpyRanker.load(path)
+        fitted = fit_ranker(examples(), self.config.ranker, seed, device=self.device, tell=self.tell)
+        if fitted is not None and path is not None:
+            fitted.network.save(path)
+        return None if fitted is None else fitted.network
 
 
 class UserModelRecommender(ScoringRecommender):
@@ -108,13 +128,13 @@ class LearnedPipeline(PipelineRecommender):
     def __init__(self, build: BuildInputs, models: LearnedModels, seed: int, refitted: bool = True) -> None:
         super().__init__(build, name="pipeline" if refitted else "pipeline-unrefitted")
         self._models, self._seed, self._refitted = models, seed, refitted
-        self.ranker: FittedRanker | None = None
+        self.ranker: NumpyRanker | None = None
 
     def fit(self, split: Split) -> None:
         """Fit the ranker on the pipeline of an earlier time, then build the pipeline of the split."""
         models = self._models.user_models(split, self._seed)
         self.ranker = self._models.ranker(split, self._seed, lambda: self.examples(models))
-        self._ranker = None if self.ranker is None else LearnedRanker(self.ranker.network, "1")
+        self._ranker = None if self.ranker is None else LearnedRanker(self.ranker, "1")
         if self._refitted:
             self.prepare(split, models.final)
         else:

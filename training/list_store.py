@@ -27,10 +27,7 @@ class ListStore:
     """
 
     def __init__(self, folder: Path, split: Split, config: str) -> None:
-        rows = (split.log.user, split.log.item, split.fit, split.history, split.targets)
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in rows))
-        digest.update(f"{split.name} {config}".encode())
-        self._folder, self._key = folder, digest.hexdigest()[:12]
+        self._folder, self._key = folder, split_digest(split, config)
 
     def load(self, model: str, seed: int) -> MadeLists | None:
         """What was kept of a model and seed; None where nothing was."""
@@ -52,3 +49,11 @@ class ListStore:
 
     def _path(self, model: str, seed: int) -> Path:
         return self._folder / f"lists-{self._key}-{model}-seed{seed}.npz"
+
+
+def split_digest(split: Split, config: str) -> str:
+    """Twelve letters that tell splits, their data and configurations apart."""
+    rows = (split.log.user, split.log.item, split.fit, split.history, split.targets)
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in rows))
+    digest.update(f"{split.name} {config}".encode())
+    return digest.hexdigest()[:12]

@@ -203,26 +203,44 @@ def gain_of_hits(
     return float(np.average(gain[hits], weights=weights[hits])) if hits.any() else 0.0
 
 
-def calibration(ranker: NumpyRanker, examples: Examples, steps: int = 25) -> NDArray[np.float32]:
-    """(tasks, 2): slope and offset of each task's log-odds by logistic regression (Platt 1999, Newton's method).
+def calibration(ranker: NumpyRanker, examples: Examples) -> NDArray[np.float32]:
+    """(tasks, 2): slope and offset of each task's log-odds by logistic regression.
 
     The probability is that of a candidate of a list like these. A task that was not trained keeps (1, 0).
     """
     logits = ranker.logits(examples.features.astype(np.float32)).astype(np.float64)
     found = np.tile(np.float64([1, 0]), (len(TASKS), 1))
     for place, task in enumerate(TASKS):
-        if task not in ranker.config.trained:
-            continue
-        x = np.stack((logits[:, place], np.ones(len(logits))), axis=1)
-        share = np.clip(examples.hits[:, place].mean(), 1e-6, 1 - 1e-6)
-        w = np.array([0.1, np.log(share / (1 - share)) - 0.1 * x[:, 0].mean()])
-        for _ in range(steps):
-            p = expit(x @ w)
-            curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
-            w = w + np.linalg.solve(curvature, x.T @ (examples.hits[:, place] - p))
-        if w[0] > 0 and np.isfinite(w).all():
-            found[place] = w
+        if task in ranker.config.trained:
+            fitted = platt(logits[:, place], examples.hits[:, place])
+            found[place] = fitted if fitted[0] > 0 else found[place]
     return found.astype(np.float32)
+
+
+def platt(logits: NDArray[np.float64], hits: NDArray[np.bool_], steps: int = 50) -> NDArray[np.float64]:
+    """(slope, offset) that make `logits` log-odds of `hits`: Newton's method with backtracking (Platt 1999; Lin et al.
+    2007). Targets lie a little inside 0 and 1, so that hits that logits tell apart altogether give a finite slope."""
+    count, positive = len(hits), int(hits.sum())
+    target = np.where(hits, (positive + 1) / (positive + 2), 1 / (count - positive + 2))
+    x = np.stack((logits, np.ones(count)), axis=1)
+    share = target.mean()
+    w = np.array([0.1, np.log(share / (1 - share)) - 0.1 * logits.mean()])
+
+    def loss(w: NDArray[np.float64]) -> float:
+        z = x @ w
+        return float(np.sum(np.logaddexp(0, z) - target * z))
+
+    reached = loss(w)
+    for _ in range(steps):
+        p = expit(x @ w)
+        curvature = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
+        step = np.linalg.solve(curvature, x.T @ (target - p))
+        while (tried := loss(w + step)) > reached and np.abs(step).max() > 1e-9:
+            step = step / 2
+        if not reached - tried > 1e-9 * count:
+            break
+        w, reached = w + step, tried
+    return w
 
 
 def calibration_error(log_odds: NDArray[np.float32], hits: NDArray[np.bool_], bins: int = 10) -> float:

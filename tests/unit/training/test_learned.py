@@ -15,7 +15,7 @@ from training.event_log import make_event_log
 from training.explanations import deletion_test
 from training.learned import LearnedModels, LearnedPipeline
 from training.pipeline import PipelineInputs
-from training.ranker import Examples, calibration_error, collect, later_items, ndcg_of_lists
+from training.ranker import Examples, calibration_error, collect, later_items, ndcg_of_lists, platt
 from training.sequences import tokens_of
 from training.splits import Split, hold_out_last
 from training.user_model import Catalogue, queries_of
@@ -127,7 +127,7 @@ def test_probabilities_are_calibrated(pipeline: LearnedPipeline, models: Learned
     fresh = LearnedPipeline(pipeline._build, models, seed=0)
     fresh.prepare(fits.held, fits.earlier)
     examples = collect(fits.held, fresh.candidates, fits.held.users[:200])
-    foretold = pipeline.ranker.network.log_odds(examples.features.astype(np.float32))[:, 2]
+    foretold = pipeline.ranker.log_odds(examples.features.astype(np.float32))[:, 2]
     assert calibration_error(foretold, examples.hits[:, 2]) < 0.01
 
 
@@ -140,6 +140,15 @@ def test_examples_are_labelled_by_what_came_later(data: ShopData) -> None:
     found = collect(split, lambda user: every, users)
     lists = [found.hits[a:b, 2] for a, b in zip(found.starts[:-1], found.starts[1:], strict=True)]
     assert [np.flatnonzero(hits).tolist() for hits in lists] == [[item] for item in items.tolist()]
+
+
+def test_calibration_finds_the_odds_and_stays_finite_where_hits_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 40_000)
+    hits = rng.random(40_000) < 1 / (1 + np.exp(-(0.5 * logits - 3)))
+    assert platt(logits, hits) == pytest.approx([0.5, -3], abs=0.1)
+    slope, offset = platt(np.array([-40.0, -3, -2, 2, 50]), np.array([False, False, False, True, True]))
+    assert 0 < slope < 5 and abs(offset) < 5
 
 
 def test_ndcg_of_lists_by_hand() -> None:
