@@ -21,6 +21,7 @@ from sqlalchemy import Engine, text
 
 from benchmarks.recommendations_http import _home, _servers
 from services.core.addresses import Addresses
+from services.core.live_keys import LONGEST_LEASE_S
 from services.db.embeddings import write_vectors
 from services.db.events import insert_events
 from services.db.items import upsert_items
@@ -78,7 +79,7 @@ def _work_off(addresses: Addresses) -> tuple[float, Tail]:
     began = time.perf_counter()
     tail = Tail(engine, writer, OWNER)
     with transaction(engine) as connection:
-        tail.own(share_out(connection, OWNER, 600.0))
+        tail.own(share_out(connection, OWNER, LONGEST_LEASE_S))
     while tail.step():
         pass
     seconds = time.perf_counter() - began

@@ -16,3 +16,6 @@ PARTITIONS_OWNED = "partitions"
 
 PARTITIONS = 16
 """Partitions of users, shared out among the tails."""
+
+LONGEST_LEASE_S = 60.0
+"""Seconds. One that ends later was written by a clock that has been set back since."""

@@ -35,8 +35,10 @@ class ItemProgress:
     owner_rests_s: float | None
 
     def owned_by_another(self, me: str | None, seconds: float) -> bool:
-        """Whether somebody else keeps the states and ticked in the last `seconds`."""
-        return self.owner not in (None, me) and self.owner_rests_s is not None and self.owner_rests_s < seconds
+        """Whether somebody else keeps the states and ticked in the last `seconds`: not in the future either, which is
+        a clock that was set back since."""
+        rests = self.owner_rests_s
+        return self.owner not in (None, me) and rests is not None and abs(rests) < seconds
 
 
 def lock_item_tail(connection: Connection, *, wait_s: float = 0.0) -> bool:

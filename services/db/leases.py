@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from services.core.errors import PortraitError
+from services.core.live_keys import LONGEST_LEASE_S
 from services.db.session import raw
 
 PARTITIONS = 16
+
+EXPIRED = f"(expires_at < clock_timestamp() OR expires_at > clock_timestamp() + {LONGEST_LEASE_S:g} * interval '1 s')"
+"""Over, or written before the clock was set back: no lease is for longer."""
 
 
 class LeaseLost(PortraitError):
@@ -34,7 +38,8 @@ class Lease:
 
 
 def share_out(connection: Connection, owner: str, seconds: float) -> list[Lease]:
-    """Say that `owner` lives, renew its leases and adjust them to its fair share, for `seconds` from now.
+    """Say that `owner` lives, renew its leases and adjust them to its fair share, for `seconds` from now (at most
+    `LONGEST_LEASE_S`).
 
     Each call takes what is free or has expired, up to the share, and gives back what exceeds it, so that a process that
     joins gets its part without a restart of the others. Returns the owner's leases, by partition.
@@ -45,9 +50,7 @@ def share_out(connection: Connection, owner: str, seconds: float) -> list[Lease]
         "ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at",
         {"owner": owner, "for": seconds},
     )
-    alive = driver.execute(
-        "SELECT array_agg(owner ORDER BY owner) FROM tail_owners WHERE expires_at > clock_timestamp()"
-    ).fetchone()
+    alive = driver.execute(f"SELECT array_agg(owner ORDER BY owner) FROM tail_owners WHERE NOT {EXPIRED}").fetchone()
     share = _share(owner, list(alive[0] or [owner]) if alive else [owner])
     mine = driver.execute("SELECT partition FROM tail_partitions WHERE owner = %s ORDER BY 1", (owner,)).fetchall()
     excess = [row[0] for row in mine][share:]
@@ -56,7 +59,7 @@ def share_out(connection: Connection, owner: str, seconds: float) -> list[Lease]
     driver.execute(
         "UPDATE tail_partitions SET owner = %(owner)s, expires_at = clock_timestamp() + %(for)s * interval '1 s', "
         "fence = fence + 1 WHERE partition IN (SELECT partition FROM tail_partitions "
-        "WHERE owner IS NULL OR owner <> %(owner)s AND expires_at < clock_timestamp() "
+        f"WHERE owner IS NULL OR owner <> %(owner)s AND {EXPIRED} "
         "ORDER BY partition LIMIT %(wanted)s FOR UPDATE SKIP LOCKED)",
         {"owner": owner, "for": seconds, "wanted": max(0, share - len(mine))},
     )

@@ -62,8 +62,8 @@ class MarkKeeper:
             state = self._marks.read(range(PARTITIONS))
             with transaction(self._engine) as connection:
                 stored = {mark.partition: mark for mark in read_marks(connection)}
-                lost = self._enqueue_lost(connection, partitions, stored, state)
                 now = database_time(connection)
+                lost = self._enqueue_lost(connection, partitions, stored, state, now)
             if state.status is None or (lost and state.status != REBUILDING):
                 self._marks.set_status(REBUILDING, now.timestamp())
             self._marks.write(partitions, now)
@@ -77,13 +77,21 @@ class MarkKeeper:
         return True
 
     def _enqueue_lost(
-        self, connection: Connection, partitions: Sequence[int], stored: Mapping[int, StoredMark], state: StoreState
+        self,
+        connection: Connection,
+        partitions: Sequence[int],
+        stored: Mapping[int, StoredMark],
+        state: StoreState,
+        now: datetime,
     ) -> int:
-        """Queue the users whose portraits the store may have lost; how many."""
+        """Queue the users whose portraits the store may have lost; how many.
+
+        A mark of the future is of before the clock was set back: which states came after it, their times do not tell.
+        """
         since: dict[datetime | None, list[int]] = {}
         for partition in partitions:
             found, known = state.marks.get(partition), stored[partition]
-            if found is None:
+            if found is None or (found > now and found != known.mark):
                 since.setdefault(None, []).append(partition)
             elif known.mark is None or found < known.mark or state.run_id != known.run_id:
                 since.setdefault(found - MARGIN, []).append(partition)

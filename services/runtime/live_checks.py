@@ -8,7 +8,16 @@ import psycopg
 import redis
 
 from services.core.addresses import Addresses
-from services.core.live_keys import ONLINE, PARTITIONS, PARTITIONS_OWNED, READY, REBUILDING, TAIL, TAILS
+from services.core.live_keys import (
+    LONGEST_LEASE_S,
+    ONLINE,
+    PARTITIONS,
+    PARTITIONS_OWNED,
+    READY,
+    REBUILDING,
+    TAIL,
+    TAILS,
+)
 from services.core.settings import Settings
 from services.runtime.checks import Finding, ok, warning, wrong
 
@@ -16,10 +25,9 @@ LATE_S = 10.0
 """A lag that a tail which keeps up never has."""
 LONG_QUEUE, LONG_WAIT_S = 10_000, 60.0
 
-OWNERS = """
-SELECT count(*) FILTER (WHERE owner IS NOT NULL AND expires_at > clock_timestamp()),
-       count(DISTINCT owner) FILTER (WHERE expires_at > clock_timestamp())
-FROM tail_partitions
+OWNERS = f"""
+SELECT count(owner), count(DISTINCT owner) FROM tail_partitions
+WHERE expires_at BETWEEN clock_timestamp() AND clock_timestamp() + {LONGEST_LEASE_S:g} * interval '1 s'
 """
 QUEUE = "SELECT count(*), extract(epoch FROM clock_timestamp() - min(requested_at)) FROM pending_users"
 QUARANTINED = """

@@ -98,11 +98,12 @@ class LiveWatch:
     def _lag_s(self, tails: tuple[TailReading, ...], at: float) -> float:
         """The worst of what tails report, what passed since, and for how long not everybody was tailed. A tail that is
         silent counts for nothing once others own all partitions."""
-        heard = [tail for tail in tails if at - tail.numbers.get("updated_at", 0.0) <= SILENT_S]
+        heard = [tail for tail in tails if abs(at - tail.numbers.get("updated_at", 0.0)) <= SILENT_S]
         if sum(tail.numbers.get("partitions", 0) for tail in heard) >= PARTITIONS:
             self._covered_at = at
             return max(_tail_lag_s(tail, at) for tail in heard)
-        uncovered = float("inf") if self._covered_at is None else at - self._covered_at
+        known = self._covered_at is not None and self._covered_at <= at  # else the clock was set back since
+        uncovered = at - self._covered_at if known else float("inf")
         return max([uncovered, *(_tail_lag_s(tail, at) for tail in tails)])
 
     def _run(self) -> None:

@@ -39,6 +39,7 @@ def make_celery(broker_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options={"visibility_timeout": 3600, "socket_keepalive": True},
         beat_schedule=BEAT_SCHEDULE,
+        beat_scheduler="services.workers.beat:ForwardScheduler",
         timezone="UTC",
     )
     return celery

@@ -171,6 +171,15 @@ def test_the_place_of_an_owner_that_fell_silent_is_free(engine: Engine) -> None:
     assert tick(second, if_free=True)
 
 
+def test_the_place_of_an_owner_that_died_as_the_clock_was_set_back_is_free(engine: Engine) -> None:
+    first, second = (EngagementTail(engine, None, owner=name) for name in ("first", "second"))
+    buy(engine, ("e1", "u", "lamp"))
+    assert tick(first, if_free=True)
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE item_tail SET ticked_at = ticked_at + interval '1 hour'"))
+    assert tick(second, if_free=True)
+
+
 class Failing:
     """An online store that fails until it is told not to."""
 

@@ -63,6 +63,8 @@ def test_partitions_without_an_owner(settings: Settings, database: Addresses, po
     postgres.execute(lease, ("-1 second", 5))
     finding = found(live_checks.check_tail_owners, settings, database)
     assert finding.level is Level.WRONG and "5 of 16" in finding.found
+    postgres.execute(lease, ("1 hour", 4))  # of an owner that died as the clock was set back
+    assert "5 of 16" in found(live_checks.check_tail_owners, settings, database).found
 
 
 def test_a_tail_that_is_far_behind(settings: Settings, database: Addresses, valkey: redis.Redis):

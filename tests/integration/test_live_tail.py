@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from tail_shop import DAY, MINUTE, NOW, add, empty_shop, recomputed
 from services.core.addresses import Addresses
 from services.core.live_keys import ONLINE, READY, TAILS
 from services.core.settings import Settings
+from services.db.models.live import PARTITION_OF_USER
 from services.db.session import make_engine, transaction
 from services.features.online import OnlineReader
 from services.features.online.marks import MARK, OnlineMarks
@@ -125,6 +126,20 @@ def test_a_store_that_fell_back_gets_what_it_lost(
         store.restore(key, 0, value)
     assert reader.portrait("user-11") is None
     turn_until(live, lambda: reader.portrait("user-11") is not None and reader.portrait("user-1").event_count == 2)
+
+
+def test_a_dump_of_before_the_clock_was_set_back_is_written_anew(engine: Engine, live: LiveTail, store: redis.Redis):
+    add(engine, *SHOPPERS)
+    turn_until(live, lambda: ready(store))
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    live.marks.write([3], ahead)
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE user_states SET updated_at = updated_at - interval '1 hour'"))
+    assert live.keeper.check([3])
+    with transaction(engine) as connection:
+        waiting = connection.execute(text("SELECT user_id FROM pending_users ORDER BY 1")).scalars().all()
+        theirs = connection.execute(text(f"SELECT user_id FROM user_states WHERE {PARTITION_OF_USER} = 3 ORDER BY 1"))
+        assert waiting == theirs.scalars().all() != []
 
 
 def test_a_restarted_store_is_noticed_by_its_run(engine: Engine, live: LiveTail, store: redis.Redis):

@@ -69,6 +69,7 @@ def test_a_store_that_does_not_answer_is_unreachable_and_found_again():
         ((tail(lag=0.1, updated_at=997.5),), 1.6),
         ((tail(lag=0.1), tail(8, 0.0, updated_at=990.0, owner="dead")), 0.1),
         ((tail(8, updated_at=990.0),), math.inf),
+        ((tail(updated_at=4_600.0),), math.inf),  # it died as the clock was set back: its report is no news
     ],
 )
 def test_the_lag_is_the_worst_of_what_tails_say_and_for_how_long_they_have_said_nothing(tails, lag: float):
