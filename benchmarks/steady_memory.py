@@ -1,8 +1,9 @@
 """Memory of every process under steady load: its own pages every 10 s, and their slope after a warm-up.
 
-`PORTRAIT_BENCH_MINUTES` (30) is how long. Own pages are the unique set size: what processes share, PostgreSQL's buffers
-above all, is nobody's own, and each backend's resident size grows until it has touched them all. The figure is the
-steepest slope in MiB an hour (least squares) of the processes that lived at least half of the time that is measured.
+`PORTRAIT_BENCH_MINUTES` (30) is how long. Own pages are private pages of private mappings: what is mapped to be shared,
+PostgreSQL's buffers above all, is nobody's own, and each backend's resident size (and even its unique set size, by the
+pages that it alone has touched so far) grows until it has touched them all. The figure is the steepest slope in MiB an
+hour (least squares) of the processes that lived at least half of the time that is measured.
 Run: `python -m benchmarks.steady_memory [MINUTES]`.
 """
 
@@ -64,7 +65,7 @@ def _watch(stack: FaultStack, seconds: float) -> dict[Key, list[tuple[float, flo
         for identity in everything(stack):
             try:
                 process = psutil.Process(identity.pid)
-                found[identity.pid, _name(process)].append((passed, process.memory_full_info().uss / 2**20))
+                found[identity.pid, _name(process)].append((passed, _own_mib(process)))
             except psutil.Error:
                 continue  # it ended while we looked
         due += EVERY_S
@@ -85,6 +86,11 @@ def _slope(seen: tuple[Key, list[tuple[float, float]]], seconds: float) -> dict[
         "mib_per_hour": round(float(slope), 2),
         "every_minute_mib": [round(size, 1) for _, size in samples[:: round(60 / EVERY_S)]],
     }
+
+
+def _own_mib(process: psutil.Process) -> float:
+    own = [each for each in process.memory_maps(grouped=False) if each.perms.endswith("p")]
+    return sum(each.private_clean + each.private_dirty for each in own) / 2**20
 
 
 def _name(process: psutil.Process) -> str:

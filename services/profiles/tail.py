@@ -26,7 +26,7 @@ from services.db.users import without_consent
 from services.profiles.catalogue_follower import CatalogueFollower
 from services.profiles.config import ProfileConfig
 from services.profiles.live_catalogue import CatalogueView, LiveCatalogue
-from services.profiles.live_update import EVENTS, new_events, seconds_since, to_rebuild
+from services.profiles.live_update import EVENTS, MOMENT, new_events, seconds_since, to_rebuild
 from services.profiles.portrait_maker import PackedWriter, PortraitMaker, of_users
 from services.profiles.tail_report import TailReport
 
@@ -42,9 +42,10 @@ NOTHING = pa.table({name: pa.array([], tail_log.DELTA_TYPES[name]) for name in D
 @dataclass(frozen=True)
 class TailLimits:
     """How much one transaction takes, so that others' events never wait long. `rebuild_users` adapts to
-    `rebuild_seconds`."""
+    `rebuild_seconds`. `state_bytes`: of stored states that are computed with at once, in ten times as much memory."""
 
     events: int = 5_000
+    state_bytes: int = 4 << 20
     rebuild_users: int = 64
     most_rebuild_users: int = 2_000
     rebuild_seconds: float = 0.1
@@ -82,6 +83,7 @@ class Tail:
         self.leases: tuple[Lease, ...] = ()
         self._follower = CatalogueFollower(engine, owner)
         self._rebuild_users = self.limits.rebuild_users
+        self._state_bytes = 4_096.0
 
     @property
     def partitions(self) -> list[int]:
@@ -197,10 +199,24 @@ class Tail:
         return _Delta(pa.concat_tables(tables), tuple(done), snapshot)
 
     def _update(self, connection: Connection, events: pa.Table, view: CatalogueView, snapshot: str) -> pa.ChunkedArray:
-        """Add the events to their users' states. Returns when those were received that are in portraits now."""
+        """Add the events to their users' states, some users after the others where states are large. Returns when those
+        were received that are in portraits now."""
         users = sorted(events.column(USER_ID).unique().to_pylist())
+        received: list[pa.Array] = []
+        while users:
+            count = max(1, int(self.limits.state_bytes / self._state_bytes))
+            some, users = users[:count], users[count:]
+            theirs = of_users(events, some) if users or received else events
+            received += self._update_some(connection, some, theirs, view, snapshot).chunks
+        return pa.chunked_array(received, MOMENT)
+
+    def _update_some(
+        self, connection: Connection, users: list[str], events: pa.Table, view: CatalogueView, snapshot: str
+    ) -> pa.ChunkedArray:
+        """As `_update`, of these users, whose events they are."""
         set_apart = tail_log.set_apart(connection, users)
         kept = user_states.load_states(connection, users, skip_locked=True)
+        self._state_bytes = max(kept.nbytes / max(kept.num_rows, 1), 0.9 * self._state_bytes)
         busy = self._busy(connection, users, kept)
         left_out = set_apart | busy
         events = of_users(events, left_out, invert=True)

@@ -26,6 +26,8 @@ ROLE = "postgres"
 SOCKET_NAME = ".s.PGSQL.5432"
 READY_LINE = 7
 """Index of the line of postmaster.pid that says `ready` once connections are accepted."""
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 20)}
+"""A backend that once took a large message else keeps twice its size: glibc lets its thresholds grow with use."""
 DYING_S = 1.0
 """How long a server that was found but does not answer may take to end before it is adopted (it may be recovering)."""
 
@@ -199,7 +201,13 @@ class EmbeddedPostgres:
         command = [str(binaries() / "postgres"), "-D", str(self.data)]
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **_as_user(user)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **GIVES_BACK},
+                **_as_user(user),
             )
 
     def _wait_ready(self, adopted: ProcessIdentity | None, deadline: float) -> ProcessIdentity:

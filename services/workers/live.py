@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown
 from services.core.logging import get_logger
+from services.core.memory import give_back
 from services.db.event_store import CHANNEL
 from services.db.leases import LeaseLost, release, share_out
 from services.db.pending import backlog
@@ -41,6 +42,7 @@ class LiveConfig:
     longest_backoff: float = 2.0
     quarantine_minutes: float = 10.0
     report_kept: int = 15
+    give_back: float = 30.0
 
 
 class LiveTail:
@@ -59,6 +61,7 @@ class LiveTail:
         self._listener: psycopg.Connection | None = None
         self._next_pulse = 0.0
         self._next_retry = 0.0
+        self._next_give_back = 0.0
         self._backoff = 0.0
 
     def run(self, stop: Callable[[], bool], each_pulse: Callable[[], None] | None = None) -> None:
@@ -108,6 +111,9 @@ class LiveTail:
         now = time.monotonic()
         if now < self._next_pulse:
             return False
+        if now >= self._next_give_back:
+            give_back()
+            self._next_give_back = now + self.config.give_back
         tail = self.tail
         with transaction(self.engine) as connection:
             tail.own(share_out(connection, self.owner, self.config.lease))

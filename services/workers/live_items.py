@@ -4,6 +4,7 @@ catalogue, and nicer, so that on few cores they come first.
 This module imports Feast: the worker's parent does so once (`--include`), and a child that is started again is quick.
 """
 
+import itertools
 import os
 import platform
 import secrets
@@ -15,6 +16,7 @@ from datetime import timedelta
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown
 from services.core.logging import get_logger
+from services.core.memory import give_back
 from services.db.session import make_engine
 from services.features.online import OnlineWriter, open_store
 from services.features.online.marks import OnlineMarks
@@ -31,10 +33,12 @@ SHOP_REST = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class ItemsConfig:
-    """`pulse`: seconds between two reports; `report_kept`: seconds after which an old one is gone."""
+    """`pulse`: seconds between two reports; `report_kept`: seconds after which an old one is gone; `give_back`: reports
+    between two times that freed memory is returned."""
 
     pulse: float = 1.0
     report_kept: int = 15
+    give_back: int = 30
     pace: EngagementPace = field(default_factory=EngagementPace)
 
 
@@ -69,10 +73,14 @@ class LiveItems:
         os.nice(NICENESS)  # of this thread, and of all it starts
         self.thread.start()
         try:
-            while not stop():
+            for pulses in itertools.count():
+                if stop():
+                    break
                 if each_pulse is not None:
                     each_pulse()
                 self.report()
+                if pulses % self.config.give_back == 0:
+                    give_back()
                 time.sleep(self.config.pulse)
         finally:
             self.close()

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from services.core.errors import PortraitError
 from services.core.logging import get_logger
-from services.core.memory import peak_mib, reset_peak
+from services.core.memory import give_back, peak_mib, reset_peak
 from services.db import jobs
 from services.db.session import transaction
 
@@ -52,6 +52,7 @@ def run_job(engine: Engine, job_id: UUID, handlers: dict[str, Handler]) -> bool:
         finally:
             jobs.unlock_job(owner, job_id)
             owner.commit()
+            give_back()
 
 
 def _run_locked(engine: Engine, job_id: UUID, handlers: dict[str, Handler]) -> bool:

@@ -1,6 +1,7 @@
 """The tail against real PostgreSQL: what is committed becomes portraits, once, whatever happens."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
@@ -122,6 +123,35 @@ def test_an_owner_that_was_too_slow_is_fenced_out(engine: Engine, tail: Tail, da
         assert "ada" not in tail.maker.writer.portraits
         settle(other)
         assert other.maker.writer.portraits["ada"].event_count == 1
+
+
+def test_the_leases_of_an_owner_that_died_as_the_clock_was_set_back_are_free(
+    engine: Engine, tail: Tail, database: Addresses
+):
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE tail_partitions SET expires_at = now() + interval '1 hour'"))
+        connection.execute(text("UPDATE tail_owners SET expires_at = now() + interval '1 hour'"))
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    with tailing(database.sqlalchemy_url, "tail-2") as successor:
+        assert successor.partitions == list(range(16))
+        settle(successor)
+        assert successor.maker.writer.portraits["ada"].event_count == 1
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+def test_portraits_stay_exact_when_the_clock_jumps_an_hour(engine: Engine, database: Addresses, jump: timedelta):
+    clock = [datetime.now(UTC)]
+    with tailing(database.sqlalchemy_url, clock=lambda: clock[0]) as tail:
+        add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+        settle(tail)
+        before = tail.maker.writer.portraits["ada"].as_of
+        clock[0] += jump
+        add(engine, ("e2", "ada", "lips-2", "click", NOW - MINUTE), ("e3", "bob", "lips-1", "click", NOW - MINUTE))
+        settle(tail)
+        portraits = tail.maker.writer.portraits
+        assert [portraits[user].event_count for user in ("ada", "bob")] == [2, 1]
+        assert portraits["ada"].as_of > before  # the online store takes what is newer alone
+        assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_partitions_are_shared_out_and_handed_over(engine: Engine, tail: Tail, database: Addresses):
@@ -264,6 +294,28 @@ def test_a_flood_is_taken_in_bounded_steps(engine: Engine, database: Addresses):
         add(engine, *rows)
         assert settle(tail) > 5
         assert len(tail.maker.writer.portraits) == 24
+        assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_large_states_are_computed_some_users_at_a_time(
+    engine: Engine, database: Addresses, monkeypatch: pytest.MonkeyPatch
+):
+    from services.profiles import portrait_maker as module
+
+    real, batches = module.compute, []
+
+    def seen(batch, *rest):
+        batches.append(batch.users())
+        return real(batch, *rest)
+
+    monkeypatch.setattr(module, "compute", seen)
+    users = [f"user-{n}" for n in range(5)]
+    with tailing(database.sqlalchemy_url, limits=TailLimits(state_bytes=1)) as tail:
+        settle(tail)
+        for item in ("lips-1", "nails-1"):
+            add(engine, *((f"{item}-{user}", user, item, "click", NOW - MINUTE) for user in users))
+            settle(tail)
+        assert batches == 2 * [[user] for user in users]
         assert same_as_recomputed(engine, tail.maker.writer)
 
 
