@@ -21,14 +21,13 @@ def payload(user: int) -> bytes:
     return head.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def client(port: int, users: list[int], until: float, latencies: list[float], since: float) -> None:
-    """Send requests one after the other until the time is up. Raises RuntimeError for anything but a 200.
+async def client(port: int, requests: list[bytes], until: float, latencies: list[float], since: float) -> None:
+    """Send raw requests one after the other until the time is up. Raises RuntimeError for anything but a 200.
 
     A kept connection that was closed while idle is opened again, as every HTTP client does (HAProxy closes them when
     its configuration changes).
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    requests = [payload(user) for user in users]
     at = 0
     while time.perf_counter() < until:
         start = time.perf_counter()
@@ -50,13 +49,13 @@ async def client(port: int, users: list[int], until: float, latencies: list[floa
     writer.close()
 
 
-async def load(port: int, clients: int, seconds: float, users: int) -> dict[str, float]:
-    """Requests per second and latencies of `clients` callers at once."""
+async def load(port: int, clients: int, seconds: float, requests: list[bytes]) -> dict[str, float]:
+    """Requests per second and latencies of `clients` callers at once, each with the requests in an order of its own."""
     random = np.random.default_rng(clients)
     since = time.perf_counter() + WARM_UP_S
     until = since + seconds
     latencies: list[float] = []
-    own = [random.permutation(users).tolist() for _ in range(clients)]
+    own = [[requests[at] for at in random.permutation(len(requests)).tolist()] for _ in range(clients)]
     await asyncio.gather(*(client(port, mine, until, latencies, since) for mine in own))
     p50, p90, p99 = np.percentile(np.array(latencies) * 1000, (50, 90, 99))
     return {
@@ -71,4 +70,5 @@ async def load(port: int, clients: int, seconds: float, users: int) -> dict[str,
 
 if __name__ == "__main__":
     arguments = [float(text) for text in sys.argv[1:5]]
-    print(json.dumps(asyncio.run(load(int(arguments[0]), int(arguments[1]), arguments[2], int(arguments[3])))))
+    made = [payload(user) for user in range(int(arguments[3]))]
+    print(json.dumps(asyncio.run(load(int(arguments[0]), int(arguments[1]), arguments[2], made))))

@@ -1,5 +1,6 @@
-"""What the demo shows of a filled shop: three portraits and what each of these users is recommended."""
+"""What the demo shows of a filled shop: three portraits, what each of these users is recommended, and finds."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from services.cli.profiles import show as show_portrait
 from services.core.addresses import Addresses
 from services.core.settings import Settings
 from services.db.profiles import item_titles
+from services.db.searches import recent_queries
 from services.db.session import make_engine, transaction
 
 TYPICAL_USERS = """
@@ -34,6 +36,7 @@ def show(settings: Settings, addresses: Addresses, shop: Shop, users: int = 3, c
             console().rule(f"user {user_id}", align="left")
             show_portrait(user_id)
             _show_recommendations(client, engine, user_id, count)
+            _show_search(client, engine, user_id, count)
     engine.dispose()
 
 
@@ -45,6 +48,22 @@ def _show_recommendations(client: httpx.Client, engine: Any, user_id: str, count
         titles = item_titles(connection, [item["item_id"] for item in items])
     rows = [(item["rank"], titles.get(item["item_id"], item["item_id"])[:70], _why(item)) for item in items]
     print_table(("", "recommended", "why"), rows, title=f"\nRecommended in {answer['took_ms']:.1f} ms")
+
+
+def _show_search(client: httpx.Client, engine: Any, user_id: str, count: int) -> None:
+    """What the user finds today under what they searched for last."""
+    with transaction(engine) as connection:
+        asked = recent_queries(connection, user_id, datetime.min.replace(tzinfo=UTC), 1)
+    if not asked:
+        return
+    answer = client.post("/v1/search", json={"query": asked[0], "user_id": user_id, "count": count})
+    found = answer.raise_for_status().json()
+    with transaction(engine) as connection:
+        titles = item_titles(connection, [item["item_id"] for item in found["items"]])
+    rows = [(item["rank"], titles.get(item["item_id"], item["item_id"])[:70]) for item in found["items"]]
+    corrected = f", searched as {found['corrected_query']!r}" if found["corrected_query"] else ""
+    title = f"\nFound for {asked[0]!r}{corrected}: {found['total']:,} in {found['took_ms']:.1f} ms ({found['mode']})"
+    print_table(("", "item"), rows, title=title)
 
 
 def _why(item: dict[str, Any]) -> str:

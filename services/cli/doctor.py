@@ -56,6 +56,7 @@ def examine(settings: Settings) -> Iterator["Finding"]:
     yield check_encoder("text encoder", settings.text_encoder)
     yield check_encoder("image encoder", settings.image_encoder)
     yield check_snapshot(settings)
+    yield check_search_index(settings)
     try:
         addresses = resolve_addresses(settings)
     except NotRunning as error:
@@ -105,6 +106,19 @@ def check_snapshot(settings: Settings) -> "Finding":
     if age > OLD_SNAPSHOT.total_seconds():
         return warning("snapshot", text, "nothing changed since, or the workers stand still: see `portrait status`")
     return ok("snapshot", text)
+
+
+def check_search_index(settings: Settings) -> "Finding":
+    """Whether searches have an index."""
+    from services.runtime.checks import ok, warning  # noqa: PLC0415 - loaded when needed
+    from services.search.index.search_index import current_index  # noqa: PLC0415 - as above
+
+    folder = current_index(HomePaths(settings.home).search)
+    if folder is None:
+        return warning(
+            "search index", "there is no search index yet", "import items; a worker then builds it by itself"
+        )
+    return ok("search index", f"{folder.name}, {human_seconds(time.time() - folder.stat().st_mtime)} old")
 
 
 def check_migrations(addresses: Addresses) -> "Finding":

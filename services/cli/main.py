@@ -23,6 +23,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "models",
+    "search",
     "bench",
 )
 """Modules of `services.cli`, in the order of the help page. Each has `register(app)` and imports lightly."""

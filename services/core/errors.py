@@ -39,6 +39,10 @@ class BodyTooLarge(PortraitError):
     status, code, title = 413, "body-too-large", "The body is too large"
 
 
+class UnsupportedMedia(PortraitError):
+    status, code, title = 415, "unsupported-media", "The media type is not supported"
+
+
 class Unauthorised(PortraitError):
     status, code, title = 401, "unauthorised", "An API key is needed"
 

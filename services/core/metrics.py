@@ -22,6 +22,7 @@ class ServingMetrics:
         self._lists()
         self._load()
         self._snapshot()
+        self._search()
         self._stage_children: dict[str, Histogram] = {}
 
     def observe_stages(self, seconds: dict[str, float]) -> None:
@@ -134,4 +135,39 @@ class ServingMetrics:
         )
         self.snapshot_failures = Counter(
             "portrait_snapshot_failures_total", "Snapshots that could not be opened", registry=self.registry
+        )
+
+    def _search(self) -> None:
+        self.searches = Counter(
+            "portrait_searches_total",
+            "Answered searches by how they were made: hybrid, lexical, semantic",
+            ["mode"],
+            registry=self.registry,
+        )
+        self.empty_searches = Counter(
+            "portrait_empty_searches_total", "Searches that found nothing", registry=self.registry
+        )
+        self.query_vectors = Counter(
+            "portrait_query_vectors_total",
+            "Queries by how their vector came: cached, encoded, late, left-alone, failed, other-space",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.encoding = Histogram(
+            "portrait_query_encoding_seconds",
+            "Time until the encoder answered, for queries that were not in the cache",
+            buckets=FAST,
+            registry=self.registry,
+        )
+        self.query_cache_size = Gauge("portrait_query_cache_size", "Query vectors in the cache", registry=self.registry)
+        self.encoder_circuit = Gauge(
+            "portrait_encoder_circuit_open", "1 while the query encoder is left alone", registry=self.registry
+        )
+        self.search_index_items = Gauge(
+            "portrait_search_index_items", "Items in the search index served", registry=self.registry
+        )
+        self.search_index_failures = Counter(
+            "portrait_search_index_failures_total",
+            "Search indexes and query memories that could not be opened: the old ones serve on",
+            registry=self.registry,
         )

@@ -37,7 +37,7 @@ class HomePaths:
 
     @property
     def search(self) -> Path:
-        """Versions of the search index, and the synonyms that a person edits."""
+        """Versions of the search index, the synonyms that a person edits, and what people took after a query."""
         return self.home / "search"
 
     @property

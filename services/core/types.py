@@ -34,6 +34,7 @@ class JobKind(StrEnum):
     EMBEDDINGS = "embeddings"
     FEATURES = "features"
     SNAPSHOT = "snapshot"
+    SEARCH = "search"
     TRAIN = "train"
     MATERIALIZE = "materialize"
 

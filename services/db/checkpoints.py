@@ -5,6 +5,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+SEARCH_INDEX = "search-index"
+"""The catalogue's mark (`services.db.items.items_mark`) that the published search index was made at."""
+
 
 def get_checkpoint(connection: Connection, name: str) -> dict[str, Any] | None:
     """The stored value of a checkpoint, or None before the first."""

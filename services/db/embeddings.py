@@ -67,6 +67,21 @@ def cached_embeddings(connection: Connection, encoder: str, hashes: Sequence[byt
         }
 
 
+def read_embeddings(
+    connection: Connection, modality: str, encoder: str, item_ids: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """The vectors that this encoder version made of one modality of these items; items without one are left out."""
+    driver = raw(connection)
+    register_vector(driver)
+    with driver.cursor(binary=True) as cursor:
+        cursor.execute(
+            "SELECT item_id, embedding FROM item_embeddings WHERE modality = %s AND encoder = %s "
+            "AND item_id = ANY(%s) AND embedding IS NOT NULL ORDER BY item_id",
+            (modality, encoder, list(item_ids)),
+        )
+        return {item_id: vector.to_numpy().astype(np.float32) for item_id, vector in cursor}
+
+
 @dataclass(frozen=True)
 class EmbeddingRow:
     """One row for `write_embeddings`."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 from sqlalchemy import Connection
 
 from services.db.copy import copy_out
+from services.db.searches import AnsweredSearch, insert_searches
 from services.db.session import raw
 
 COLUMNS = (
@@ -38,35 +39,44 @@ class ServedList:
     scores: Sequence[float]
     propensities: Sequence[float]
     sources: Sequence[Sequence[str]]
+    first: int = 0
+    """The position of the first of them: more than 0 on the later pages of a search."""
+    search: AnsweredSearch | None = None
+    """The search that this list answers, on its first page."""
 
 
 INSERT = """
 INSERT INTO impressions (request_id, position, item_id, user_id, surface, timestamp, score, propensity, sources, model)
-SELECT list.request_id, row.place - 1, row.item_id, list.user_id, list.surface, to_timestamp(list.timestamp),
-  row.score::real, row.propensity::real, string_to_array(row.sources, ','), list.model
+SELECT list.request_id, list.first + row.place - 1, row.item_id, list.user_id, list.surface,
+  to_timestamp(list.timestamp), row.score::real, row.propensity::real, string_to_array(row.sources, ','), list.model
 FROM json_to_recordset(%s::json) AS list (
-    request_id text, user_id text, surface text, timestamp float8, model text,
+    request_id text, first integer, user_id text, surface text, timestamp float8, model text,
     item_ids json, scores json, propensities json, sources json
   ),
   ROWS FROM (
     json_array_elements_text(list.item_ids), json_array_elements_text(list.scores),
     json_array_elements_text(list.propensities), json_array_elements_text(list.sources)
   ) WITH ORDINALITY AS row (item_id, score, propensity, sources, place)
+ON CONFLICT (request_id, position) DO NOTHING
 """
 
 
 def insert_impressions(connection: Connection, lists: Sequence[ServedList]) -> int:
-    """Write the lists, one row an item. Returns the number of rows. `request_id`s are new: the gateway draws them.
+    """Write the lists, one row an item, and the searches that they answer. Returns the number of items' rows.
+
+    A page that is asked for again is written once.
 
     The lists travel as one JSON text and PostgreSQL takes them apart: the gateway's process, which has requests to
     answer, spends a twentieth of the time that building columns for COPY takes.
     """
     if not lists:
         return 0
+    insert_searches(connection, [served.search for served in lists if served.search is not None])
     text = orjson.dumps(
         [
             {
                 "request_id": served.request_id,
+                "first": served.first,
                 "user_id": served.user_id,
                 "surface": served.surface,
                 "timestamp": served.timestamp,

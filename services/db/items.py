@@ -106,6 +106,17 @@ def count_items(connection: Connection) -> int:
     return raw(connection).execute("SELECT count(*) FROM items").fetchone()[0]
 
 
+def item_versions(connection: Connection) -> pa.Table:
+    """`item_id` and `updated_at` of the whole catalogue, in order of item_id."""
+    return copy_out(connection, "SELECT item_id, updated_at FROM items ORDER BY item_id")
+
+
+def items_mark(connection: Connection) -> dict[str, Any]:
+    """A small value that changes when items come, change or go."""
+    row = raw(connection).execute("SELECT count(*), max(updated_at)::text FROM items").fetchone()
+    return {"items": row[0], "updated": row[1]}
+
+
 def _complete(frame: pl.DataFrame) -> pl.DataFrame:
     """All of `ITEM_COLUMNS`, with empty values where nothing was said."""
     absent = [pl.lit(None, dtype=pl.String).alias(c) for c in ITEM_COLUMNS if c not in frame.columns]

@@ -104,6 +104,23 @@ def reformulations(
     return [tuple(row) for row in raw(connection).execute(statement, (within_s, queries, most))]
 
 
+def neighbour_queries(connection: Connection, queries: list[str], *, most: int) -> list[tuple[str, str, float]]:
+    """(query, other query, likeness 0–1): others after which people take the same items, the most alike first, up to
+    `most` of each. The likeness is the cosine of the weights by item."""
+    statement = """
+        WITH norms AS (SELECT query, sqrt(sum(weight * weight)) AS norm FROM query_items GROUP BY query)
+        SELECT query, other, likeness FROM (
+          SELECT a.query, b.query AS other, sum(a.weight * b.weight) / (n.norm * m.norm) AS likeness,
+            row_number() OVER (PARTITION BY a.query
+              ORDER BY sum(a.weight * b.weight) / (n.norm * m.norm) DESC, b.query) AS place
+          FROM query_items a JOIN query_items b ON b.item_id = a.item_id AND b.query <> a.query
+          JOIN norms n ON n.query = a.query JOIN norms m ON m.query = b.query
+          WHERE a.query = ANY(%s) GROUP BY a.query, b.query, n.norm, m.norm
+        ) counted WHERE place <= %s ORDER BY query, place
+    """
+    return [tuple(row) for row in raw(connection).execute(statement, (queries, most))]
+
+
 def pending_feedback(connection: Connection, below: int) -> bool:
     """Whether searches, or events that name a request, were committed since the transaction `below`."""
     statement = """

@@ -2,9 +2,11 @@
 
 from functools import cached_property
 
+import numpy as np
+
 from services.core.paths import HomePaths
 from services.core.settings import Settings
-from services.encoders.fusion import FusionConfig
+from services.encoders.fusion import FusionConfig, fuse
 from services.encoders.image import ImageEncoder, load_image_encoder
 from services.encoders.media import FetchPolicy, MediaFetcher
 from services.encoders.text import TextEncoder, load_text_encoder
@@ -43,3 +45,7 @@ class EncoderSet:
     def space(self) -> str:
         """The name of the vector space these encoders and this fusion make."""
         return self.fusion.version
+
+    def in_space(self, *, text: np.ndarray | None = None, image: np.ndarray | None = None) -> np.ndarray:
+        """Vectors of texts or of pictures, each alone, in the items' space: float32 (n, dimension)."""
+        return fuse(text, image, None, config=self.fusion)[0]

@@ -44,14 +44,17 @@ class ImageEncoder:
         self._mean = torch.tensor(config.mean, device=policy.device).view(1, 3, 1, 1)
         self._std = torch.tensor(config.std, device=policy.device).view(1, 3, 1, 1)
 
-    def encode(self, images: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors float32 (n, dimension) and a mask (n,) of the pictures that could be decoded; other rows are zero."""
+    def encode(self, images: Sequence[Picture], limits: PictureLimits | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors float32 (n, dimension) and a mask (n,) of the pictures that could be decoded; other rows are zero.
+
+        `limits`: other ones than the encoder's own.
+        """
         vectors = np.zeros((len(images), self.dimension), dtype=np.float32)
         mask = np.zeros(len(images), dtype=bool)
         rows: list[np.ndarray] = []
         parts: list[torch.Tensor] = []
         with self.policy.inference():
-            for indices, pixels_BHWC in self._batches(images):
+            for indices, pixels_BHWC in self._batches(images, limits or self.limits):
                 rows.append(indices)
                 parts.append(self._forward_within_memory(pixels_BHWC))
         if rows:
@@ -61,23 +64,25 @@ class ImageEncoder:
             vectors[~mask] = 0.0
         return vectors, mask
 
-    def _batches(self, images: Sequence[Picture]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, images: Sequence[Picture], limits: PictureLimits) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of decoded pictures; the next ones are decoded by threads while the network runs."""
         size = self.policy.image_batch
         with ThreadPoolExecutor(max_workers=max(1, self.policy.threads)) as pool:
             windows = (range(start, min(start + size, len(images))) for start in range(0, len(images), size))
-            ahead = [[(i, pool.submit(self._prepare, images[i])) for i in window] for window in islice(windows, 2)]
+            ahead = [
+                [(i, pool.submit(self._prepare, images[i], limits)) for i in window] for window in islice(windows, 2)
+            ]
             while ahead:
                 decoded = [(i, future.result()) for i, future in ahead.pop(0)]
                 if window := next(windows, None):
-                    ahead.append([(i, pool.submit(self._prepare, images[i])) for i in window])
+                    ahead.append([(i, pool.submit(self._prepare, images[i], limits)) for i in window])
                 good = [(i, pixels) for i, pixels in decoded if pixels is not None]
                 if good:
                     yield np.array([i for i, _ in good]), np.stack([pixels for _, pixels in good])
 
-    def _prepare(self, image: Picture) -> np.ndarray | None:
+    def _prepare(self, image: Picture, limits: PictureLimits) -> np.ndarray | None:
         try:
-            return crop_to_square(decode_picture(image, self.limits), self.config.side, self.config.keep)
+            return crop_to_square(decode_picture(image, limits), self.config.side, self.config.keep)
         except UndecodablePicture:
             return None
 

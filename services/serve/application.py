@@ -7,7 +7,7 @@ from services.serve import openapi, problems
 from services.serve.admission import Gate
 from services.serve.edge import Edge
 from services.serve.rate_limit import RateLimit
-from services.serve.routes import events, items, jobs, operations, recommendations, users
+from services.serve.routes import events, items, jobs, operations, recommendations, search, users
 from services.serve.state import State
 
 DESCRIPTION = (
@@ -23,7 +23,7 @@ def build_app(state: State) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     describe = openapi.Describer()
-    for resource in (recommendations, events, items, users, jobs, operations):
+    for resource in (recommendations, search, events, items, users, jobs, operations):
         resource.register(app, state, describe)
     problems.install(app)
     openapi.install(app, describe, needs_key=bool(state.settings.keys))

@@ -5,5 +5,6 @@ above all, stand in the deployment's configuration.
 """
 
 from services.serve.deployment import Gateway
+from services.serve.encoder import Encoder
 
-application = Gateway.bind()
+application = Gateway.bind(Encoder.bind())

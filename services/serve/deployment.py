@@ -45,7 +45,9 @@ def build_replica_app() -> ASGIApp:
 @serve.deployment(name="gateway")
 @serve.ingress(build_replica_app)
 class Gateway:
-    """Serve's handle on the application."""
+    """Serve's handle on the application. `encoder` is deployed with it, and found by its name."""
+
+    def __init__(self, encoder: object = None) -> None: ...
 
     def __del__(self) -> None:
         while _states:

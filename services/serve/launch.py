@@ -13,12 +13,13 @@ from ray.serve.schema import LoggingConfig
 from services.core.logging import get_logger
 from services.core.settings import Settings
 from services.serve.deployment import Gateway
+from services.serve.encoder import Encoder
+from services.serve.encoder_client import APPLICATION
 from services.serve.environment import LOOPBACK, RayFolders
 from services.serve.head import HEAD, ended, head_processes
 from services.serve.helpers import without_helpers
 from services.serve.signals import announce_stop, stop_on_signals
 
-APPLICATION = "portrait"
 MAX_ONGOING = 10_000
 """More than HAProxy lets in at once (4,096): requests never wait inside Ray, where nothing measures or bounds it."""
 NOTICE_S = 0.5
@@ -55,7 +56,7 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
                 max_queued_requests=-1,  # as above; services/serve/admission.py decides who is let in
                 ray_actor_options={"num_cpus": 0},
                 logging_config=LoggingConfig(enable_access_log=False),
-            ).bind(),
+            ).bind(Encoder.bind()),
             name=APPLICATION,
             route_prefix="/",
         )

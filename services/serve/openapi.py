@@ -16,6 +16,7 @@ MEANINGS = {
     404: "Not found",
     405: "Another method is needed",
     413: "The body is too large",
+    415: "The body is of a type that is not taken here",
     422: "A field is not valid; the detail names it and the cure",
     429: "This caller asks more often than it may; Retry-After says when to try again",
     500: "A defect; the detail has an id that leads to the log line",
@@ -48,8 +49,12 @@ class Describer:
         query: tuple[dict[str, Any], ...] = (),
         errors: tuple[int, ...] = (),
         media_type: str = "application/json",
+        uploads: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Arguments of `app.add_api_route` that describe a route. `ANYWHERE` lists what any may answer."""
+        """Arguments of `app.add_api_route` that describe a route. `ANYWHERE` lists what any may answer.
+
+        `uploads`: schemas of a body that is no JSON, by media type.
+        """
         extra: dict[str, Any] = {}
         parameters = [_path_id(name) for name in path] + list(query)
         if parameters:
@@ -59,6 +64,9 @@ class Describer:
                 "required": True,
                 "content": {"application/json": {"schema": body if isinstance(body, dict) else self.schema_of(body)}},
             }
+        if uploads is not None:
+            content = {media: {"schema": schema} for media, schema in uploads.items()}
+            extra["requestBody"] = {"required": True, "content": content}
         problem = {"content": {PROBLEM: {"schema": {"$ref": REF.format(name="Problem")}}}}
         responses: dict[int | str, dict[str, Any]] = {
             code: {"description": MEANINGS[code], **problem} for code in sorted({*errors, *ANYWHERE})

@@ -1,8 +1,8 @@
-"""What is served right now: a snapshot and the models over it, swapped as one value."""
+"""What is served right now: a snapshot, the models and the search index over it, swapped as one value."""
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.core.errors import CorruptArtefact, PortraitError
@@ -13,6 +13,7 @@ from services.recommend.models import pipeline_over
 from services.recommend.pipeline import RecommendationPipeline
 from services.registry.artefact import LoadedModel
 from services.registry.registry import BLEND, ModelRegistry, Rollout
+from services.serve.search_serving import SearchFiles, Searching
 
 POLL_S = 1.0
 BUCKETS = 10_000
@@ -32,6 +33,7 @@ class Serving:
     rollout: Rollout = field(default_factory=Rollout)
     canary: RecommendationPipeline | None = None
     shadow: RecommendationPipeline | None = None
+    search: Searching | None = None
 
     def pipeline_of(self, user_id: str) -> RecommendationPipeline:
         """The pipeline that answers a user: always the same one during a rollout."""
@@ -55,8 +57,10 @@ class SnapshotWatcher:
     """Follows the current snapshot and the rollout of models; opens and warms what is new beside the old, then swaps
     both together. What cannot be opened leaves what serves in place."""
 
-    def __init__(self, snapshots: Path, metrics: ServingMetrics, models: Path | None = None) -> None:
-        self._snapshots, self._metrics = snapshots, metrics
+    def __init__(
+        self, snapshots: Path, metrics: ServingMetrics, models: Path | None = None, search: SearchFiles | None = None
+    ) -> None:
+        self._snapshots, self._metrics, self._search = snapshots, metrics, search
         self._registry = None if models is None else ModelRegistry(models)
         self._folder: Path | None = None
         self._loaded: dict[str, LoadedModel] = {}
@@ -91,12 +95,14 @@ class SnapshotWatcher:
             rollout = self._wanted()
             served = self.serving
             if served is not None and folder == self._folder and rollout in (served.rollout, self._refused):
+                self._refresh_search(served)
                 return
             snapshot = served.snapshot if served is not None and folder == self._folder else ItemSnapshot.open(folder)
             found = self._with_models(snapshot, rollout)
             for pipeline in (found.pipeline, found.canary, found.shadow):
                 if pipeline is not None:
                     pipeline.warm()
+            found = replace(found, search=self._searching(snapshot))
         except (PortraitError, OSError, ValueError) as error:
             if self.failure is None:
                 log.warning("snapshot-unusable", error=str(error))
@@ -107,6 +113,16 @@ class SnapshotWatcher:
         self._metrics.snapshot_items.set(snapshot.count)
         self._metrics.snapshot_created.set(snapshot.created)
         log.info("snapshot-served", version=snapshot.version, items=snapshot.count, model=found.rollout.champion)
+
+    def _refresh_search(self, served: Serving) -> None:
+        """Swap to the search index that is published now, over the snapshot that is served."""
+        if self._search is not None and self._search.changed():
+            found = self._searching(served.snapshot)
+            if found is not None:
+                self.serving = replace(served, search=found)
+
+    def _searching(self, snapshot: ItemSnapshot) -> Searching | None:
+        return None if self._search is None else self._search.over(snapshot)
 
     def _wanted(self) -> Rollout:
         """The rollout; while its file cannot be read, what serves now."""

@@ -1,6 +1,7 @@
 """What the routes of one gateway process share, and how it is put together and taken down."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
@@ -8,16 +9,22 @@ from services.core.addresses import Addresses
 from services.core.metrics import ServingMetrics
 from services.core.paths import HomePaths
 from services.core.settings import Settings
+from services.db.searches import recent_queries
 from services.db.session import make_engine
 from services.features.online.live_status import LiveStatus
 from services.features.online.reader import OnlineReader
 from services.ingest.event_writer import EventWriter, WriterConfig
 from services.serve.database import THREADS, Database
+from services.serve.encoder_client import RemoteEncoder
 from services.serve.impressions import ImpressionWriter
 from services.serve.live import LiveWatch
 from services.serve.live_metrics import LiveMetrics
 from services.serve.mirror import Mirror, start_mirror
+from services.serve.photos import Photos
 from services.serve.portraits import Portraits
+from services.serve.query_vectors import QueryVectors
+from services.serve.recent_queries import KEPT_QUERIES, RecentQueries
+from services.serve.search_serving import SearchFiles
 from services.serve.serving import SnapshotWatcher
 from services.serve.shadow import ShadowScorer
 from services.serve.surfaces import Surfaces
@@ -25,6 +32,8 @@ from services.workers.dispatch import Dispatcher
 
 STATEMENT_TIMEOUT_MS = 30_000
 EVENTS_TIMEOUT_MS = 10_000
+RECENT = timedelta(days=30)
+"""How far back what a user asked is suggested again."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class State:
     impressions: ImpressionWriter
     dispatcher: Dispatcher
     shadow: ShadowScorer
+    query_vectors: QueryVectors
+    photos: Photos
+    recent_queries: RecentQueries
     mirror: Mirror | None = None
 
     def close(self) -> None:
@@ -69,12 +81,15 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     live.start()
     paths = HomePaths(settings.home)
     mirror = start_mirror(paths, settings.storage_url)
-    snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models)
+    encoder = RemoteEncoder()
+    search = SearchFiles(paths.search, metrics, on_first=encoder.warm)
+    snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models, search)
     snapshots.start()
+    database = Database(engine)
     return State(
         settings=settings,
         metrics=metrics,
-        database=Database(engine),
+        database=database,
         events=_event_writer(addresses),
         store=store,
         live=live,
@@ -85,7 +100,15 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         impressions=ImpressionWriter(engine, metrics),
         dispatcher=Dispatcher(addresses.broker_url),
         mirror=mirror,
+        query_vectors=QueryVectors(encoder.text, metrics),
+        photos=Photos(encoder.photo),
+        recent_queries=RecentQueries(lambda user_id: _recent(database, user_id)),
     )
+
+
+async def _recent(database: Database, user_id: str) -> list[str]:
+    since = datetime.now(UTC) - RECENT
+    return await database.run(lambda connection: recent_queries(connection, user_id, since, KEPT_QUERIES))
 
 
 def _event_writer(addresses: Addresses) -> EventWriter:

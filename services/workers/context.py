@@ -12,7 +12,7 @@ from services.db.session import make_engine
 from services.workers.runner import Handler
 
 if TYPE_CHECKING:
-    from services.workers.models import EncoderSet
+    from services.encoders.encoder_set import EncoderSet
     from services.workers.stores import Stores
 
 
@@ -39,7 +39,7 @@ class WorkerContext:
 
     @cached_property
     def encoders(self) -> "EncoderSet":
-        from services.workers.models import EncoderSet  # noqa: PLC0415 - torch: see the class
+        from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - torch: see the class
 
         return EncoderSet(self.settings)
 

@@ -13,6 +13,7 @@ from services.db.embeddings import stale_items, vectors_changed_since
 from services.db.reference import newest_version
 from services.db.session import raw
 from services.features.snapshot import current_snapshot
+from services.workers.search_due import search_is_due
 
 PROFILES_CHECKPOINT = "profiles"
 SNAPSHOT_CHECKPOINT = "snapshot"
@@ -52,6 +53,8 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
         return current_snapshot(context.paths.snapshots) is None or catalogue_mark(connection) != get_checkpoint(
             connection, SNAPSHOT_CHECKPOINT
         )
+    if kind is JobKind.SEARCH and parameters.get("mode") != "all":
+        return search_is_due(connection, context.paths.search)
     return True
 
 

@@ -24,10 +24,10 @@ from services.db.embeddings import (
 )
 from services.db.items import read_items
 from services.db.session import transaction
+from services.encoders.encoder_set import EncoderSet
 from services.encoders.fusion import fuse
 from services.encoders.media_types import MediaReason
 from services.workers.modalities import ModalityReader, readers
-from services.workers.models import EncoderSet
 
 CHUNK = 1_024
 PASSING_REASONS = (MediaReason.UNREACHABLE, MediaReason.TIMEOUT, MediaReason.HTTP_ERROR)

@@ -39,9 +39,10 @@ from services.workers.due import (
     catalogue_mark,
 )
 from services.workers.runner import Handler, Progress
+from services.workers.search_index import bring_index, update_search
 
 if TYPE_CHECKING:
-    from services.workers.models import EncoderSet
+    from services.encoders.encoder_set import EncoderSet
     from services.workers.stores import Stores
 
 SERVED_WINDOW = timedelta(days=30)
@@ -90,6 +91,7 @@ class Handlers:
             JobKind.FEATURES.value: self.features,
             JobKind.PROFILES.value: self.profiles,
             JobKind.SNAPSHOT.value: self.snapshot,
+            JobKind.SEARCH.value: self.search,
             JobKind.MATERIALIZE.value: self.materialize,
             JobKind.TRAIN.value: self.train,
         }
@@ -195,7 +197,7 @@ class Handlers:
         return _profiles_result(report)
 
     def snapshot(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """A new item snapshot from Feast's item views, published for the gateways to swap in."""
+        """A new item snapshot from Feast's item views, published for the gateways to swap in; the search index too."""
         context = self._context
         sources = context.stores.reader.snapshot_sources()
         with transaction(context.engine) as connection:
@@ -208,7 +210,14 @@ class Handlers:
         published = context.stores.publish_snapshot(replace(tables, co_engagement=pairs))
         with transaction(context.engine) as connection:
             set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
-        return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows}
+        progress(0.9)
+        index = bring_index(context.engine, context.paths.search)
+        return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows, "search": index}
+
+    def search(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""
+        everything = parameters.get("mode") == "all"
+        return update_search(self._context.engine, self._context.paths.search, progress, everything=everything)
 
     def _item_to_item(self, items: pa.Table) -> pa.Table:
         with transaction(self._context.engine) as connection:

@@ -11,8 +11,8 @@ import polars as pl
 from services.core.types import Modality
 from services.db.embeddings import StoredEmbedding
 from services.encoders.content import content_hashes, item_texts
+from services.encoders.encoder_set import EncoderSet
 from services.encoders.media_types import MediaKind, MediaReason
-from services.workers.models import EncoderSet
 
 PICTURES = 3
 """Pictures of an item that are encoded; their mean is its image vector."""

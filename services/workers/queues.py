@@ -19,5 +19,6 @@ QUEUE_OF: dict[JobKind, str] = {
     JobKind.PROFILES: CPU,
     JobKind.FEATURES: CPU,
     JobKind.SNAPSHOT: CPU,
+    JobKind.SEARCH: CPU,
     JobKind.MATERIALIZE: IO,
 }

@@ -18,12 +18,14 @@ BEAT_SCHEDULE: dict[str, dict] = {
     "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
     "update-changed-portraits": {"schedule": 60.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
     "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},
+    "update-search": {"schedule": 20.0, **_due(JobKind.SEARCH)},
     "materialize-readable-views": {"schedule": 60.0, **_due(JobKind.MATERIALIZE, {"mode": "new"})},
     "refresh-features": {"schedule": 300.0, **_due(JobKind.FEATURES)},
     "recompute-all-portraits": {
         "schedule": crontab(hour=3, minute=30),
         **_due(JobKind.PROFILES, {"mode": "all"}),
     },
+    "recount-searches": {"schedule": crontab(hour=4, minute=10), **_due(JobKind.SEARCH, {"mode": "all"})},
     "check-engagement": {"schedule": crontab(hour=3, minute=50), **_due(JobKind.FEATURES, {"mode": "check"})},
     "sweep-lost-jobs": {"schedule": 30.0, "task": SWEEP, "options": _IO},
 }

@@ -170,8 +170,9 @@ def test_the_serve_configuration_is_one_that_ray_takes() -> None:
     config = ServeDeploySchema.model_validate(yaml.safe_load(SERVICE["spec"]["serveConfigV2"]))
     (application,) = config.applications
     module, _, name = application.import_path.partition(":")
-    deployment = getattr(import_module(module), name)
-    assert [d.name for d in application.deployments] == [deployment._bound_deployment.name]
+    ingress = getattr(import_module(module), name)._bound_deployment
+    behind = [bound._bound_deployment.name for bound in ingress.init_args]
+    assert [d.name for d in application.deployments] == [ingress.name, *behind]
 
 
 def test_nodes_of_a_cluster_run_serve_as_one_machine_does(tmp_path: Path) -> None:

@@ -1,0 +1,180 @@
+"""`POST /v1/search` through the whole stack over 54,667 real products: latency, throughput, and what encoding adds.
+
+The catalogue is Home Depot's judged products (../shared/data), searched with the queries that people typed, by users
+with full portraits. Query vectors are cached but where the point is that they are not: there each query is new, and
+what it takes longer is set against the encoder's own time, measured in the same run with as many threads.
+
+Run: `python -m benchmarks.search_http`.
+"""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks._search_load import USERS
+from benchmarks._synthetic_shop import synthetic_portraits
+from benchmarks.recommendations_http import _gateway, _home, _servers
+from feature_repo.names import ENGAGEMENT_FEATURES
+from services.core.errors import NotReady
+from services.core.paths import HomePaths
+from services.core.settings import Settings
+from services.features import snapshot_build
+from services.features.online.writer import OnlineWriter
+from services.features.snapshot import ItemSnapshot
+from services.features.snapshot_tables import SnapshotTables
+from services.search.index import build as index_build
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "home-depot-search" / "train.csv.zip"
+CACHED, UNCACHED = 1_000, 200
+SECONDS = 10.0
+P50_MS, P99_MS, REQUESTS_PER_S, ADDED = 6.0, 20.0, 250.0, 1.3
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def run() -> dict[str, Any]:
+    """Latency and throughput with cached query vectors, and what an uncached one adds to the encoder's own time."""
+    if not DATA.is_file():
+        raise NotReady(f"{DATA} is not here: this benchmark measures over its products")
+    products, queries = _products()
+    with _home() as home, ExitStack() as servers:
+        snapshot = _publish(home, products)
+        portraits = [msgspec.structs.replace(p, as_of=time.time()) for p in synthetic_portraits(snapshot, USERS)]
+        addresses = _servers(home, servers)
+        OnlineWriter(addresses).write_portraits(portraits)
+        port = servers.enter_context(_gateway(home, addresses))
+        known, unknown = queries[:CACHED], queries[CACHED : CACHED + UNCACHED]
+        _send(port, home, ["warm"], 1)
+        time.sleep(15)  # the encoder loads its models
+        first = _send(port, home, known, 1)
+        again = _send(port, home, known, 1)
+        one, eight = (_send(port, home, known, clients, SECONDS) for clients in (1, 8))
+        fresh = _send(port, home, unknown, 1)
+        own = _encoder_alone(unknown)
+    added = fresh["p50_ms"].get("encoded", np.inf) - again["p50_ms"]["cached"]
+    ratio = round(added / own["p50_ms"], 3)
+    fast = one["p50_ms"] <= P50_MS and one["p99_ms"] <= P99_MS
+    return {
+        "name": "search_http",
+        "figure": eight["requests_per_s"],
+        "bar": REQUESTS_PER_S,
+        "holds": bool(fast and eight["requests_per_s"] >= REQUESTS_PER_S and ratio <= ADDED),
+        "figures": {
+            "products": products.height,
+            "one_client": one | {"bar_p50_ms": P50_MS, "bar_p99_ms": P99_MS},
+            "eight_clients": eight,
+            "uncached": {"added_ms": round(added, 3), "of_the_encoders_own": ratio, "bar": ADDED, "encoder_alone": own},
+            "first_time": first,
+            "cached": again,
+            "fresh": fresh,
+        },
+    }
+
+
+def _products() -> tuple[pl.DataFrame, list[str]]:
+    """Distinct products (`item_id`, `title`), and the distinct queries in an order drawn once."""
+    with zipfile.ZipFile(DATA) as archive:
+        text = archive.read("train.csv").decode("latin-1")
+    rows = pl.read_csv(io.StringIO(text))
+    products = rows.select(
+        pl.col("product_uid").cast(pl.String).alias("item_id"), pl.col("product_title").alias("title")
+    )
+    queries = rows["search_term"].unique(maintain_order=True).to_list()
+    order = np.random.default_rng(5).permutation(len(queries)).tolist()
+    return products.unique("item_id", maintain_order=True).sort("item_id"), [queries[at] for at in order]
+
+
+def _publish(home: Path, products: pl.DataFrame) -> ItemSnapshot:
+    """The snapshot and the search index of the products. Brands are the titles' first words, prices are drawn."""
+    paths, random, count = HomePaths(home), np.random.default_rng(3), products.height
+    space, vectors = _vectors(products["title"].to_list())
+    ids = products["item_id"].to_arrow().cast(pa.string())
+    items = pa.table(
+        {
+            "item_id": ids,
+            "title": products["title"].to_arrow().cast(pa.string()),
+            "description": pa.nulls(count, pa.string()),
+            "brand": [title.split()[0] for title in products["title"]],
+            "categories": [["Home improvement", f"Aisle {n}"] for n in random.integers(0, 60, count).tolist()],
+            "price": random.lognormal(3, 1, count).round(2),
+            "currency": ["USD"] * count,
+            "attributes": ["{}"] * count,
+            "image_urls": pa.array([[]] * count, pa.list_(pa.string())),
+            "video_urls": pa.array([[]] * count, pa.list_(pa.string())),
+            "available": random.random(count) > 0.02,
+            "published_at": pa.nulls(count, pa.timestamp("us", tz="UTC")),
+        }
+    )
+    engagement = {name: random.random(count).astype(np.float32) for name in ENGAGEMENT_FEATURES}
+    packed = pa.array([row.tobytes() for row in vectors], pa.binary())
+    none = pa.table({"item_id": pa.array([], pa.string()), "neighbour_id": pa.array([], pa.string())})
+    tables = SnapshotTables(
+        items=items,
+        engagement=pa.table({"item_id": ids, **engagement}),
+        vectors=pa.table({"item_id": ids, "space": [space] * count, "vector": packed}),
+        co_engagement=none.append_column("score", pa.array([], pa.float32())),
+    )
+    paths.snapshots.mkdir(parents=True, exist_ok=True)
+    folder = snapshot_build.publish(paths.snapshots, snapshot_build.build_snapshot(tables, paths.snapshots, now=NOW))
+    index_build.publish(paths.search, index_build.build_index(items, paths.search, now=NOW))
+    return ItemSnapshot.open(folder)
+
+
+def _vectors(titles: list[str]) -> tuple[str, NDArray[np.float32]]:
+    """The space and the titles' vectors, float32 (n, D); kept in the temporary folder, as they take minutes."""
+    from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - torch, where the benchmark runs
+
+    encoders = EncoderSet(Settings())
+    digest = hashlib.blake2b("\n".join([encoders.space, *titles]).encode(), digest_size=8).hexdigest()
+    kept = Path(tempfile.gettempdir()) / f"portrait-bench-{digest}.npy"
+    if not kept.is_file():
+        np.save(kept, encoders.in_space(text=encoders.text.encode(titles)))
+    return encoders.space, np.load(kept)
+
+
+def _send(port: int, home: Path, queries: list[str], clients: int, seconds: float = 0.0) -> dict[str, Any]:
+    file = home / "queries.json"
+    file.write_text(json.dumps(queries))
+    command = [sys.executable, "-m", "benchmarks._search_load", str(port), str(clients), str(seconds), str(file)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def _encoder_alone(queries: list[str]) -> dict[str, float]:
+    """Milliseconds of one query at a time, on one thread, in a process that does nothing else."""
+    code = (
+        "import json, sys, time, numpy, torch; torch.set_num_threads(1)\n"
+        "from services.encoders.text import load_text_encoder\n"
+        "encoder, spent = load_text_encoder(), []\n"
+        "for query in json.load(sys.stdin):\n"
+        "    began = time.perf_counter(); encoder.encode([query], purpose='query')\n"
+        "    spent.append((time.perf_counter() - began) * 1000)\n"
+        "print(json.dumps({'p50_ms': numpy.median(spent), 'p99_ms': numpy.percentile(spent, 99)}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        input=json.dumps(queries),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    return {name: round(value, 3) for name, value in json.loads(done.stdout).items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(), indent=1))

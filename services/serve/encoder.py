@@ -1,0 +1,97 @@
+"""The deployment `Encoder`: queries and photos into vectors of the items' space, in a process of its own.
+
+It scales on its own and may be slow: requests wait for it within a budget (services/serve/query_vectors.py). Models are
+loaded when they are first needed, so a shop without searches does not pay for them.
+"""
+
+import asyncio
+import ctypes
+import gc
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ray import serve
+
+from services.core.logging import configure_logging
+from services.core.settings import get_settings
+from services.serve.encoder_client import ENCODER
+from services.serve.loopback import keep_on_loopback
+from services.serve.photos import EncodedPhoto
+from services.serve.query_vectors import Encoded
+
+if TYPE_CHECKING:
+    from services.encoders.encoder_set import EncoderSet
+
+THREADS = 1
+"""Of one model: the gateway beside it is what the machine is for, and short texts gain nothing from more."""
+MAX_BATCH = 32
+MAX_ONGOING = 256
+PHOTO_PIXELS = 24_000_000
+"""Of an uploaded photo, told from its header before any pixel is decoded: 72 MB of memory at most."""
+
+
+def give_back_freed() -> None:
+    """Return to the system what loading took for a while and freed again: some 100 MB."""
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class Models:
+    """The encoders, loaded by the thread that first needs them."""
+
+    @cached_property
+    def encoders(self) -> "EncoderSet":
+        import torch  # noqa: PLC0415 - seconds and 300 MB: paid by the first query, not by the start
+
+        from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - as above
+
+        torch.set_num_threads(THREADS)
+        encoders = EncoderSet(get_settings())
+        _ = encoders.space  # loads both models
+        give_back_freed()
+        return encoders
+
+    def texts(self, queries: list[str]) -> list[Encoded]:
+        """The vectors of queries."""
+        encoders = self.encoders
+        vectors = encoders.in_space(text=encoders.text.encode(queries, purpose="query"))
+        return [Encoded(encoders.space, vector.tobytes()) for vector in vectors]
+
+    def photo(self, data: bytes) -> EncodedPhoto | None:
+        """The vectors of one photo, fused and as the image encoder makes it; None where it cannot be decoded."""
+        from services.encoders.pictures import PictureLimits  # noqa: PLC0415 - as above
+
+        encoders = self.encoders
+        vectors, decoded = encoders.image.encode([data], limits=PictureLimits(max_pixels=PHOTO_PIXELS))
+        if not decoded[0]:
+            return None
+        fused = encoders.in_space(image=vectors)[0]
+        return EncodedPhoto(encoders.space, fused.tobytes(), encoders.image.version, vectors[0].tobytes())
+
+
+@serve.deployment(
+    name=ENCODER, max_ongoing_requests=MAX_ONGOING, health_check_period_s=2, ray_actor_options={"num_cpus": 0}
+)
+class Encoder:
+    """Serve's handle on the models. Queries that arrive while others are encoded make up the next batch."""
+
+    def __init__(self) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(THREADS)
+        configure_logging(get_settings().log_level, json_lines=True)
+        keep_on_loopback()
+        self._models = Models()
+        self._text_thread = ThreadPoolExecutor(1, thread_name_prefix="texts")
+        self._photo_thread = ThreadPoolExecutor(1, thread_name_prefix="photos")
+
+    @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)
+    async def text(self, queries: list[str]) -> list[Encoded]:
+        """The vector of each query."""
+        return await asyncio.get_running_loop().run_in_executor(self._text_thread, self._models.texts, queries)
+
+    async def photo(self, data: bytes) -> EncodedPhoto | None:
+        """The vectors of one photo; None where the bytes are no whole picture within the limits."""
+        return await asyncio.get_running_loop().run_in_executor(self._photo_thread, self._models.photo, data)

@@ -1,0 +1,45 @@
+"""The deployment `Encoder` as the gateway calls it."""
+
+import threading
+from functools import cached_property
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from services.core.logging import get_logger
+from services.serve.photos import EncodedPhoto
+from services.serve.query_vectors import Encoded
+
+APPLICATION = "portrait"
+ENCODER = "encoder"
+WARM_UP = "warm-up"
+LOADED_S = 120.0
+
+log = get_logger("gateway")
+
+
+class RemoteEncoder:
+    """Calls it over Serve's handle, which is found when it is first needed."""
+
+    @cached_property
+    def _handle(self) -> DeploymentHandle:
+        # By value: straight to the replica over gRPC, without Ray's object store in between.
+        return serve.get_deployment_handle(ENCODER, APPLICATION).options(_by_reference=False)
+
+    def warm(self) -> None:
+        """Have the models loaded, without waiting for it."""
+        threading.Thread(target=self._load, name="warm-encoder", daemon=True).start()
+
+    async def text(self, query: str) -> Encoded:
+        """Raises whatever a call to another process may."""
+        return await self._handle.text.remote(query)
+
+    def _load(self) -> None:
+        try:
+            self._handle.text.remote(WARM_UP).result(timeout_s=LOADED_S)
+        except Exception as error:  # searches go on by words, and the first of them asks again
+            log.info("encoder-not-warm", error=type(error).__name__)
+
+    async def photo(self, data: bytes) -> EncodedPhoto | None:
+        """As `text`."""
+        return await self._handle.photo.remote(data)

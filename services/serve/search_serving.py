@@ -1,0 +1,112 @@
+"""Search as it is served: the published index and query memory over a snapshot, opened beside the old ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.errors import PortraitError
+from services.core.logging import get_logger
+from services.core.metrics import ServingMetrics
+from services.features.portrait import Portrait, cold_portrait
+from services.features.snapshot import ItemSnapshot
+from services.recommend.config import PipelineConfig
+from services.recommend.fold import fold_events
+from services.search.index.search_index import SearchIndex, current_index
+from services.search.pipeline import SearchPipeline
+from services.search.query_memory import FILE as MEMORY
+from services.search.query_memory import BoundMemory, QueryMemory
+from services.search.result import SearchResult
+from services.search.understanding import UnderstoodQuery
+from services.serve.search_request import WireSearch
+
+FOLDING = PipelineConfig()
+
+log = get_logger("gateway")
+
+
+@dataclass(frozen=True)
+class Searching:
+    """Everything that answers a search. A request keeps the one it started with."""
+
+    snapshot: ItemSnapshot
+    index: SearchIndex
+    pipeline: SearchPipeline
+    memory: BoundMemory | None = None
+
+    def search(
+        self,
+        portrait: Portrait | None,
+        request: WireSearch,
+        understood: UnderstoodQuery,
+        vector: NDArray[np.float32] | None,
+        now: float,
+    ) -> SearchResult:
+        """The page for one request, with the request's own events in the portrait. Raises InvalidInput."""
+        if request.recent_events:
+            nobody = cold_portrait("", now) if portrait is None else portrait
+            portrait = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
+        return self.pipeline.search(portrait, request, vector, now, understood=understood)
+
+
+class SearchFiles:
+    """Follows what workers publish for search. What cannot be opened leaves what serves in place."""
+
+    def __init__(self, search: Path, metrics: ServingMetrics, on_first: Callable[[], None] = lambda: None) -> None:
+        """`on_first` is called when an index has been opened for the first time: there will be searches."""
+        self._search, self._metrics, self._on_first = search, metrics, on_first
+        self._published: tuple[object, object] = (None, None)
+        self._index: tuple[Path, SearchIndex] | None = None
+        self._memory: tuple[object, QueryMemory | None] = (None, None)
+        self.failure: str | None = None
+
+    def changed(self) -> bool:
+        """Whether something else is published than was opened last."""
+        return self._marks() != self._published
+
+    def over(self, snapshot: ItemSnapshot) -> Searching | None:
+        """What is published, over this snapshot; None before the first index, or when it cannot be opened."""
+        marks = self._marks()
+        try:
+            found = self._open(snapshot)
+        except (PortraitError, OSError, ValueError) as error:
+            if self.failure is None:
+                log.warning("search-unusable", error=str(error))
+            self.failure = str(error)
+            self._metrics.search_index_failures.inc()
+            self._published = marks  # tried again when something else is published
+            return None
+        self._published, self.failure = marks, None
+        if found is not None:
+            self._metrics.search_index_items.set(found.index.count)
+            self._on_first()
+            self._on_first = lambda: None
+        return found
+
+    def _open(self, snapshot: ItemSnapshot) -> Searching | None:
+        folder = current_index(self._search)
+        if folder is None:
+            return None
+        if self._index is None or self._index[0] != folder:
+            self._index = folder, SearchIndex.open(folder)
+        index = self._index[1]
+        mark = _mark(self._search / MEMORY)
+        if self._memory[0] != mark:
+            self._memory = mark, QueryMemory.read(self._search)
+        memory = self._memory[1]
+        bound = None if memory is None else BoundMemory(memory, snapshot)
+        return Searching(snapshot, index, SearchPipeline(snapshot, index), bound)
+
+    def _marks(self) -> tuple[object, object]:
+        return current_index(self._search), _mark(self._search / MEMORY)
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -1,0 +1,72 @@
+"""Search's share of background work: the index follows the catalogue, the query memory follows what people do."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from services.db.checkpoints import SEARCH_INDEX, set_checkpoint
+from services.db.items import item_versions, items_mark, read_items
+from services.db.query_feedback import attribute
+from services.db.query_statistics import query_item_weights
+from services.db.session import transaction
+from services.search.catalogue_state import difference, write_state
+from services.search.index.build import build_index, prune, publish, update_index
+from services.search.index.search_index import current_index
+from services.search.query_memory import QueryMemory
+
+UPDATED_SHARE = 0.2
+"""Where more of the catalogue than this changed, the index is built anew."""
+
+
+def update_search(
+    engine: Engine, search: Path, progress: Callable[[float], None], *, everything: bool = False
+) -> dict[str, Any]:
+    """Bring index and query memory up to date; `everything`: make both anew. What was done, as JSON."""
+    index = bring_index(engine, search, everything=everything)
+    progress(0.7)
+    return {"index": index, "memory": bring_memory(engine, search, everything=everything)}
+
+
+def bring_index(engine: Engine, search: Path, *, everything: bool = False) -> dict[str, Any]:
+    """An index of the catalogue as it is, published: the published one with what changed, or one that is built anew."""
+    now = datetime.now(UTC)
+    with transaction(engine) as connection:
+        mark = items_mark(connection)
+        versions = item_versions(connection)
+        current = current_index(search)
+        version = None if current is None else current.name
+        found = None if everything else difference(search, version, versions)
+        if found is not None and len(found) > UPDATED_SHARE * max(versions.num_rows, 1):
+            found = None
+        items = read_items(connection, None if found is None else found.changed) if found is None or found else None
+    how = "unchanged"
+    if items is not None:
+        how = "built" if found is None else "updated"
+        if found is None:
+            version = build_index(items, search, now=now)
+        else:
+            version = update_index(items, found.deleted, search, now=now)
+        publish(search, version)
+        prune(search)
+    assert version is not None  # without one everything is built
+    write_state(search, version, versions)
+    with transaction(engine) as connection:
+        set_checkpoint(connection, SEARCH_INDEX, mark)
+    changed = versions.num_rows if found is None else len(found)
+    return {"version": version, "how": how, "items": versions.num_rows, "changed": changed}
+
+
+def bring_memory(engine: Engine, search: Path, *, everything: bool = False) -> dict[str, Any]:
+    """Count new searches and what came of them, and publish what people who asked a query took."""
+    with transaction(engine) as connection:
+        counted = attribute(connection, everything=everything)
+    with transaction(engine) as connection:
+        pairs: pa.Table = query_item_weights(connection, datetime.now(UTC))
+    memory = QueryMemory.of(pairs)
+    memory.write(search)
+    return {**asdict(counted), "queries": len(memory), "pairs": pairs.num_rows}

@@ -1,0 +1,105 @@
+"""The search index follows the catalogue, and what people do reaches the query memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from services.core.addresses import Addresses
+from services.db.searches import AnsweredSearch, insert_searches
+from services.db.session import make_engine, transaction
+from services.search.index.search_index import SearchIndex, current_index
+from services.search.query_memory import QueryMemory
+from services.workers.search_due import search_is_due
+from services.workers.search_index import bring_index, update_search
+
+
+@pytest.fixture
+def engine(database: Addresses) -> Iterator[Engine]:
+    engine = make_engine(database.sqlalchemy_url)
+    execute(engine, "TRUNCATE items, searches, query_statistics, query_items, checkpoints, events, event_keys")
+    put(engine, lamp="Brass lamp", sofa="Green sofa", rug="Wool rug", desk="Oak desk", vase="Blue vase", bed="Pine bed")
+    yield engine
+    engine.dispose()
+
+
+def execute(engine: Engine, statement: str, **values: object) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text(statement), values)
+
+
+def put(engine: Engine, **titles: str) -> None:
+    for item_id, title in titles.items():
+        execute(
+            engine,
+            "INSERT INTO items (item_id, title) VALUES (:id, :title) "
+            "ON CONFLICT (item_id) DO UPDATE SET title = excluded.title, updated_at = now()",
+            id=item_id,
+            title=title,
+        )
+
+
+def due(engine: Engine, search: Path) -> bool:
+    with transaction(engine) as connection:
+        return search_is_due(connection, search)
+
+
+def items_of(search: Path) -> list[str]:
+    folder = current_index(search)
+    assert folder is not None
+    return list(SearchIndex.open(folder).item_ids)
+
+
+def test_the_index_is_built_updated_and_left_alone(engine: Engine, tmp_path: Path):
+    assert due(engine, tmp_path)
+    built = bring_index(engine, tmp_path)
+    assert (built["how"], built["items"]) == ("built", 6)
+    assert items_of(tmp_path) == ["bed", "desk", "lamp", "rug", "sofa", "vase"]
+    again = bring_index(engine, tmp_path)
+    assert (again["how"], again["version"]) == ("unchanged", built["version"])
+    put(engine, lamp="Copper lamp")
+    updated = bring_index(engine, tmp_path)
+    assert (updated["how"], updated["changed"]) == ("updated", 1)
+    assert updated["version"] != built["version"]
+    execute(engine, "DELETE FROM items WHERE item_id = 'rug'")
+    assert bring_index(engine, tmp_path)["how"] == "updated"
+    assert "rug" not in items_of(tmp_path)
+
+
+def test_when_most_of_the_catalogue_changed_it_is_built_anew(engine: Engine, tmp_path: Path):
+    bring_index(engine, tmp_path)
+    put(engine, lamp="Lamp", sofa="Sofa", rug="Rug")
+    assert bring_index(engine, tmp_path)["how"] == "built"
+
+
+def test_search_is_due_for_the_catalogue_and_for_what_people_do(engine: Engine, tmp_path: Path):
+    update_search(engine, tmp_path, lambda share: None)
+    assert not due(engine, tmp_path)
+    put(engine, stool="Bar stool")
+    assert due(engine, tmp_path)
+    update_search(engine, tmp_path, lambda share: None)
+    answered = AnsweredSearch("r1", "ada", None, 1_795_000_000.0, "Lamp", "lamp", None, "hybrid", 1)
+    with transaction(engine) as connection:
+        insert_searches(connection, [answered])
+    assert due(engine, tmp_path)
+    update_search(engine, tmp_path, lambda share: None)
+    assert not due(engine, tmp_path)
+
+
+def test_what_was_bought_after_a_query_is_in_the_published_memory(engine: Engine, tmp_path: Path):
+    answered = AnsweredSearch("r1", "ada", None, 1_795_000_000.0, "Lamp", "lamp", None, "hybrid", 1)
+    with transaction(engine) as connection:
+        insert_searches(connection, [answered])
+        connection.execute(text("SELECT ensure_event_partition(now())"))
+        connection.execute(
+            text(
+                "INSERT INTO events (event_key, timestamp, event_id, user_id, item_id, type, request_id) "
+                "VALUES (gen_random_uuid(), now(), 'e1', 'ada', 'lamp', 'purchase', 'r1')"
+            )
+        )
+    result = update_search(engine, tmp_path, lambda share: None)
+    assert (result["memory"]["searches"], result["memory"]["events"], result["memory"]["pairs"]) == (1, 1, 1)
+    memory = QueryMemory.read(tmp_path)
+    assert memory is not None and memory.item_ids == ["lamp"]
+    assert memory.weight.tolist() == pytest.approx([8.0], rel=1e-3)

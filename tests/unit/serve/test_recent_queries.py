@@ -1,0 +1,66 @@
+"""What a user asked last: read once, kept up by what is asked meanwhile, and never waited for long."""
+
+import asyncio
+
+import pytest
+
+from services.core.errors import DependencyDown
+from services.serve.recent_queries import FRESH_S, RecentQueries
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Stored:
+    """PostgreSQL's part, which can be slow or down."""
+
+    def __init__(self, *queries: str) -> None:
+        self.queries, self.reads = list(queries), 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.down = False
+
+    async def __call__(self, user_id: str) -> list[str]:
+        self.reads += 1
+        await self.open.wait()
+        if self.down:
+            raise DependencyDown("away")
+        return self.queries
+
+
+async def test_what_was_stored_is_read_once_and_what_is_asked_comes_first():
+    now = [0.0]
+    stored = Stored("rug", "lamp")
+    recent = RecentQueries(stored, lambda: now[0])
+    assert await recent.of("ada") == ["rug", "lamp"]
+    recent.asked("ada", "lamp")
+    assert await recent.of("ada") == ["lamp", "rug"]
+    assert stored.reads == 1
+    now[0] = FRESH_S
+    assert await recent.of("ada") == ["rug", "lamp"]
+    assert stored.reads == 2
+
+
+async def test_a_slow_database_is_not_waited_for():
+    stored = Stored("rug")
+    stored.open.clear()
+    recent = RecentQueries(stored)
+    assert await recent.of("ada") == []
+    stored.open.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert await recent.of("ada") == ["rug"]
+    assert stored.reads == 1
+
+
+async def test_without_the_database_what_was_known_stays():
+    now = [0.0]
+    stored = Stored("rug")
+    recent = RecentQueries(stored, lambda: now[0])
+    await recent.of("ada")
+    now[0], stored.down = FRESH_S, True
+    assert await recent.of("ada") == ["rug"]
