@@ -1,13 +1,13 @@
-"""Search as it is served: the published index and query memory over a snapshot, opened beside the old ones."""
+"""Search as it is served: the published index, query memory and synonyms over a snapshot, opened beside the old."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.errors import PortraitError
+from services.core.errors import ConfigurationError, CorruptArtefact, PortraitError
 from services.core.logging import get_logger
 from services.core.metrics import ServingMetrics
 from services.features.portrait import Portrait, cold_portrait
@@ -19,7 +19,10 @@ from services.search.pipeline import SearchPipeline
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
 from services.search.result import SearchResult
+from services.search.synonyms import FILE as SYNONYMS
+from services.search.synonyms import SynonymFile
 from services.search.understanding import UnderstoodQuery
+from services.serve.search_answers import SuggestedText
 from services.serve.search_request import WireSearch
 
 FOLDING = PipelineConfig()
@@ -50,14 +53,20 @@ class Searching:
             portrait = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
         return self.pipeline.search(portrait, request, vector, now, understood=understood)
 
+    def suggest(self, typed: str, recent: Sequence[str], count: int) -> list[SuggestedText]:
+        """Completions of what has been typed: the user's own `recent` searches, newest first."""
+        begun = typed.casefold().lstrip()
+        return [SuggestedText(text, "recent") for text in recent if text.casefold().startswith(begun)][:count]
+
 
 class SearchFiles:
-    """Follows what workers publish for search. What cannot be opened leaves what serves in place."""
+    """Follows what workers publish for search. What cannot be opened leaves what serves in place, part by part."""
 
     def __init__(self, search: Path, metrics: ServingMetrics, on_first: Callable[[], None] = lambda: None) -> None:
         """`on_first` is called when an index has been opened for the first time: there will be searches."""
         self._search, self._metrics, self._on_first = search, metrics, on_first
-        self._published: tuple[object, object] = (None, None)
+        self._published: tuple[object, ...] = (None, None, None)
+        self._known_synonyms = SynonymFile()
         self._index: tuple[Path, SearchIndex] | None = None
         self._memory: tuple[object, QueryMemory | None] = (None, None)
         self.failure: str | None = None
@@ -92,15 +101,37 @@ class SearchFiles:
         if self._index is None or self._index[0] != folder:
             self._index = folder, SearchIndex.open(folder)
         index = self._index[1]
+        memory = self._query_memory()
+        bound = None if memory is None else BoundMemory(memory, snapshot)
+        pipeline = SearchPipeline(snapshot, index, synonyms=self._synonyms())
+        pipeline.warm()
+        return Searching(snapshot, index, pipeline, bound)
+
+    def _query_memory(self) -> QueryMemory | None:
+        """As it was published last; while that cannot be read, as it was before."""
         mark = _mark(self._search / MEMORY)
         if self._memory[0] != mark:
-            self._memory = mark, QueryMemory.read(self._search)
-        memory = self._memory[1]
-        bound = None if memory is None else BoundMemory(memory, snapshot)
-        return Searching(snapshot, index, SearchPipeline(snapshot, index), bound)
+            try:
+                self._memory = mark, QueryMemory.read(self._search)
+            except CorruptArtefact as error:
+                self._memory = mark, self._memory[1]
+                self._complain("query-memory-unusable", error)
+        return self._memory[1]
 
-    def _marks(self) -> tuple[object, object]:
-        return current_index(self._search), _mark(self._search / MEMORY)
+    def _synonyms(self) -> SynonymFile:
+        """As a person last wrote them; while what they wrote is no such file, as they were."""
+        try:
+            self._known_synonyms = SynonymFile.read(self._search / SYNONYMS)
+        except ConfigurationError as error:
+            self._complain("synonyms-unusable", error)
+        return self._known_synonyms
+
+    def _complain(self, what: str, error: PortraitError) -> None:
+        log.warning(what, detail=error.detail)
+        self._metrics.search_index_failures.inc()
+
+    def _marks(self) -> tuple[object, ...]:
+        return current_index(self._search), *(_mark(self._search / name) for name in (MEMORY, SYNONYMS))
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

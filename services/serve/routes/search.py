@@ -9,7 +9,6 @@ from fastapi import FastAPI, Request, Response
 from services.core.errors import InvalidInput
 from services.db.impressions import ServedList
 from services.db.searches import AnsweredSearch
-from services.features.portrait import Portrait
 from services.search.result import Mode, SearchResult
 from services.search.understanding import UnderstoodQuery
 from services.serve.answers import Model
@@ -19,7 +18,7 @@ from services.serve.portraits import Reading
 from services.serve.query_vectors import Outcome
 from services.serve.respond import json_response, server_timing
 from services.serve.routes.recommendations import NO_MODEL, answered
-from services.serve.search_answers import PhotoAnswer, PhotoItem, SearchAnswer, SearchItem, SuggestAnswer, SuggestedText
+from services.serve.search_answers import PhotoAnswer, PhotoItem, SearchAnswer, SearchItem, SuggestAnswer
 from services.serve.search_request import Page, WireSearch, normalised, printable
 from services.serve.similar_photos import similar_items
 from services.serve.state import State
@@ -108,18 +107,16 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         count = query_count(request, DEFAULT_SUGGESTED, MAX_SUGGESTED)
         user_id = request.query_params.get("user_id")
         recent: list[str] = []
-        portrait: Portrait | None = None
         if user_id is not None:
-            portrait = state.portraits.read(check_id(user_id, "user_id"), time.time()).portrait
-            recent = await state.recent_queries.of(user_id)
+            recent = await state.recent_queries.of(check_id(user_id, "user_id"))
         stages = {"user": time.perf_counter() - start}
         serving = state.snapshots.serving
         searching = None if serving is None else serving.search
-        found = [] if searching is None else searching.suggest(typed, portrait, recent, count)
+        found = [] if searching is None else searching.suggest(typed, recent, count)
         stages["suggest"] = time.perf_counter() - start - stages["user"]
         state.metrics.observe_stages(stages)
         took = round((time.perf_counter() - start) * 1000, 3)
-        answer = SuggestAnswer([SuggestedText(s.text, s.kind, s.item_id) for s in found], None, took)
+        answer = SuggestAnswer(found, None, took)
         return json_response(answer, headers=server_timing(stages))
 
     async def similar_image(request: Request) -> Response:
