@@ -41,6 +41,11 @@ class HomePaths:
         return self.home / "search"
 
     @property
+    def suggest(self) -> Path:
+        """Versions of the suggestions."""
+        return self.home / "suggest"
+
+    @property
     def media(self) -> Path:
         """Local product pictures and videos, the only place `file:` URLs may point into."""
         return self.home / "media"

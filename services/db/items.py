@@ -111,6 +111,11 @@ def item_versions(connection: Connection) -> pa.Table:
     return copy_out(connection, "SELECT item_id, updated_at FROM items ORDER BY item_id")
 
 
+def read_names(connection: Connection) -> pa.Table:
+    """`title`, `brand` and `categories` of the whole catalogue, in order of item_id."""
+    return copy_out(connection, "SELECT title, brand, categories FROM items ORDER BY item_id")
+
+
 def items_mark(connection: Connection) -> dict[str, Any]:
     """A small value that changes when items come, change or go."""
     row = raw(connection).execute("SELECT count(*), max(updated_at)::text FROM items").fetchone()

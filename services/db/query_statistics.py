@@ -77,13 +77,13 @@ def query_item_weights(connection: Connection, now: datetime, least: float = 1e-
     return copy_out(connection, f"SELECT * FROM ({faded}) f WHERE weight >= %s ORDER BY query, item_id", [least])
 
 
-def query_popularity(connection: Connection, now: datetime, most: int) -> pa.Table:
-    """The queries asked most of late: `query` as last typed, `normalised`, `recent`, and whether it has results."""
-    columns = f"example AS query, query AS normalised, recent * {_fade(now)!r}::float8 AS recent"
-    found = "2 * zero_results < searches AS found"
-    return copy_out(
-        connection, f"SELECT {columns}, {found} FROM query_statistics ORDER BY {BY_SEARCHES} LIMIT %s", [most]
-    )
+def successful_queries(connection: Connection, most: int) -> dict[str, int]:
+    """How often the queries asked most of late that find something were asked, by their text as last typed."""
+    statement = f"""
+        SELECT example, searches FROM query_statistics WHERE 2 * zero_results < searches
+        ORDER BY {BY_SEARCHES} LIMIT %s
+    """
+    return dict(raw(connection).execute(statement, (most,)).fetchall())
 
 
 def reformulations(

@@ -41,19 +41,15 @@ class SearchAnswer(msgspec.Struct, frozen=True):
     features: dict[str, FeatureStatus]
 
 
-class SuggestedText(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`kind`: recent (the user's own), query (others'), item, category, brand. `item_id`: of an item."""
+class SuggestedText(msgspec.Struct, frozen=True):
+    """`kind`: recent (the user's own), query (others'), category, brand, title (words that recur in titles)."""
 
     text: str
-    kind: str
-    item_id: str | None = None
+    kind: Literal["recent", "query", "category", "brand", "title"]
 
 
 class SuggestAnswer(msgspec.Struct, frozen=True):
-    """`corrected_query`: what was completed instead of what was typed."""
-
     suggestions: list[SuggestedText]
-    corrected_query: str | None
     took_ms: float
 
 

@@ -19,6 +19,8 @@ from services.search.pipeline import SearchPipeline
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
 from services.search.result import SearchResult
+from services.search.suggest.build import current_suggestions, lookup_key
+from services.search.suggest.suggester import Suggester
 from services.search.synonyms import FILE as SYNONYMS
 from services.search.synonyms import SynonymFile
 from services.search.understanding import UnderstoodQuery
@@ -26,6 +28,8 @@ from services.serve.search_answers import SuggestedText
 from services.serve.search_request import WireSearch
 
 FOLDING = PipelineConfig()
+RECENT = "recent"
+MOST_OWN = 4
 
 log = get_logger("gateway")
 
@@ -38,6 +42,7 @@ class Searching:
     index: SearchIndex
     pipeline: SearchPipeline
     memory: BoundMemory | None = None
+    suggester: Suggester | None = None
 
     def search(
         self,
@@ -53,19 +58,26 @@ class Searching:
             portrait = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
         return self.pipeline.search(portrait, request, vector, now, understood=understood)
 
-    def suggest(self, typed: str, recent: Sequence[str], count: int) -> list[SuggestedText]:
-        """Completions of what has been typed: the user's own `recent` searches, newest first."""
-        begun = typed.casefold().lstrip()
-        return [SuggestedText(text, "recent") for text in recent if text.casefold().startswith(begun)][:count]
+    def suggest(self, typed: str, portrait: Portrait | None, recent: Sequence[str], count: int) -> list[SuggestedText]:
+        """Completions of what has been typed: the user's own `recent` searches, newest first, then the shop's."""
+        begun = lookup_key(typed)
+        own = [text for text in recent if lookup_key(text).startswith(begun)][:MOST_OWN]
+        known = {lookup_key(text) for text in own}
+        found = [] if self.suggester is None else self.suggester.suggest(typed, portrait, count)
+        others = [SuggestedText(one.text, one.source) for one in found if lookup_key(one.text) not in known]
+        return [*(SuggestedText(text, RECENT) for text in own), *others][:count]
 
 
 class SearchFiles:
     """Follows what workers publish for search. What cannot be opened leaves what serves in place, part by part."""
 
-    def __init__(self, search: Path, metrics: ServingMetrics, on_first: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, search: Path, suggest: Path, metrics: ServingMetrics, on_first: Callable[[], None] = lambda: None
+    ) -> None:
         """`on_first` is called when an index has been opened for the first time: there will be searches."""
-        self._search, self._metrics, self._on_first = search, metrics, on_first
-        self._published: tuple[object, ...] = (None, None, None)
+        self._search, self._suggest, self._metrics, self._on_first = search, suggest, metrics, on_first
+        self._published: tuple[object, ...] = (None, None, None, None)
+        self._suggester: tuple[Path | None, Suggester | None] = (None, None)
         self._known_synonyms = SynonymFile()
         self._index: tuple[Path, SearchIndex] | None = None
         self._memory: tuple[object, QueryMemory | None] = (None, None)
@@ -105,7 +117,17 @@ class SearchFiles:
         bound = None if memory is None else BoundMemory(memory, snapshot)
         pipeline = SearchPipeline(snapshot, index, synonyms=self._synonyms())
         pipeline.warm()
-        return Searching(snapshot, index, pipeline, bound)
+        return Searching(snapshot, index, pipeline, bound, self._suggestions())
+
+    def _suggestions(self) -> Suggester | None:
+        folder = current_suggestions(self._suggest)
+        if folder is not None and self._suggester[0] != folder:
+            try:
+                self._suggester = folder, Suggester(folder)
+            except CorruptArtefact as error:
+                self._suggester = folder, self._suggester[1]
+                self._complain("suggestions-unusable", error)
+        return self._suggester[1]
 
     def _query_memory(self) -> QueryMemory | None:
         """As it was published last; while that cannot be read, as it was before."""
@@ -131,7 +153,8 @@ class SearchFiles:
         self._metrics.search_index_failures.inc()
 
     def _marks(self) -> tuple[object, ...]:
-        return current_index(self._search), *(_mark(self._search / name) for name in (MEMORY, SYNONYMS))
+        files = (_mark(self._search / name) for name in (MEMORY, SYNONYMS))
+        return current_index(self._search), current_suggestions(self._suggest), *files
 
 
 def _mark(path: Path) -> tuple[int, int] | None:

@@ -82,7 +82,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     paths = HomePaths(settings.home)
     mirror = start_mirror(paths, settings.storage_url)
     encoder = RemoteEncoder()
-    search = SearchFiles(paths.search, metrics, on_first=encoder.warm)
+    search = SearchFiles(paths.search, paths.suggest, metrics, on_first=encoder.warm)
     snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models, search)
     snapshots.start()
     database = Database(engine)

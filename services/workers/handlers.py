@@ -217,7 +217,7 @@ class Handlers:
     def search(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""
         everything = parameters.get("mode") == "all"
-        return update_search(self._context.engine, self._context.paths.search, progress, everything=everything)
+        return update_search(self._context.engine, self._context.paths, progress, everything=everything)
 
     def _item_to_item(self, items: pa.Table) -> pa.Table:
         with transaction(self._context.engine) as connection:

@@ -1,5 +1,6 @@
 """Search's share of background work: the index follows the catalogue, the query memory follows what people do."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,27 +10,36 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine
 
+from services.core.paths import HomePaths
 from services.db.checkpoints import SEARCH_INDEX, set_checkpoint
-from services.db.items import item_versions, items_mark, read_items
+from services.db.items import item_versions, items_mark, read_items, read_names
 from services.db.query_feedback import attribute
-from services.db.query_statistics import query_item_weights
+from services.db.query_statistics import query_item_weights, successful_queries
 from services.db.session import transaction
 from services.search.catalogue_state import difference, write_state
 from services.search.index.build import build_index, prune, publish, update_index
 from services.search.index.search_index import current_index
 from services.search.query_memory import QueryMemory
+from services.search.suggest.build import build_suggestions, current_suggestions
+from services.search.suggest.build import prune as prune_suggestions
+from services.search.suggest.build import publish as publish_suggestions
 
+SUGGESTED_S = 600.0
+MOST_ASKED = 50_000
 UPDATED_SHARE = 0.2
 """Where more of the catalogue than this changed, the index is built anew."""
 
 
 def update_search(
-    engine: Engine, search: Path, progress: Callable[[float], None], *, everything: bool = False
+    engine: Engine, paths: HomePaths, progress: Callable[[float], None], *, everything: bool = False
 ) -> dict[str, Any]:
-    """Bring index and query memory up to date; `everything`: make both anew. What was done, as JSON."""
-    index = bring_index(engine, search, everything=everything)
+    """Bring index, query memory and suggestions up to date; `everything`: make them anew. What was done, as JSON."""
+    index = bring_index(engine, paths.search, everything=everything)
+    progress(0.5)
+    memory = bring_memory(engine, paths.search, everything=everything)
     progress(0.7)
-    return {"index": index, "memory": bring_memory(engine, search, everything=everything)}
+    suggestions = bring_suggestions(engine, paths.suggest, everything=everything or index["how"] == "built")
+    return {"index": index, "memory": memory, "suggestions": suggestions}
 
 
 def bring_index(engine: Engine, search: Path, *, everything: bool = False) -> dict[str, Any]:
@@ -59,6 +69,22 @@ def bring_index(engine: Engine, search: Path, *, everything: bool = False) -> di
         set_checkpoint(connection, SEARCH_INDEX, mark)
     changed = versions.num_rows if found is None else len(found)
     return {"version": version, "how": how, "items": versions.num_rows, "changed": changed}
+
+
+def bring_suggestions(engine: Engine, suggest: Path, *, everything: bool = False) -> str:
+    """Suggestions of the catalogue and of what people asked with success: made anew when the published ones are older
+    than ten minutes, since what to suggest changes slowly. Returns the published version."""
+    current = current_suggestions(suggest)
+    if current is not None and not everything and time.time() - current.stat().st_mtime < SUGGESTED_S:
+        return current.name
+    now = datetime.now(UTC)
+    with transaction(engine) as connection:
+        items = read_names(connection)
+        asked = successful_queries(connection, MOST_ASKED)
+    version = build_suggestions(items, asked, suggest, now=now)
+    publish_suggestions(suggest, version)
+    prune_suggestions(suggest)
+    return version
 
 
 def bring_memory(engine: Engine, search: Path, *, everything: bool = False) -> dict[str, Any]:

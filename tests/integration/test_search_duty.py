@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from services.core.addresses import Addresses
+from services.core.paths import HomePaths
 from services.db.searches import AnsweredSearch, insert_searches
 from services.db.session import make_engine, transaction
 from services.search.index.search_index import SearchIndex, current_index
@@ -74,17 +75,17 @@ def test_when_most_of_the_catalogue_changed_it_is_built_anew(engine: Engine, tmp
 
 
 def test_search_is_due_for_the_catalogue_and_for_what_people_do(engine: Engine, tmp_path: Path):
-    update_search(engine, tmp_path, lambda share: None)
-    assert not due(engine, tmp_path)
+    update_search(engine, HomePaths(tmp_path), lambda share: None)
+    assert not due(engine, HomePaths(tmp_path).search)
     put(engine, stool="Bar stool")
-    assert due(engine, tmp_path)
-    update_search(engine, tmp_path, lambda share: None)
+    assert due(engine, HomePaths(tmp_path).search)
+    update_search(engine, HomePaths(tmp_path), lambda share: None)
     answered = AnsweredSearch("r1", "ada", None, 1_795_000_000.0, "Lamp", "lamp", None, "hybrid", 1)
     with transaction(engine) as connection:
         insert_searches(connection, [answered])
-    assert due(engine, tmp_path)
-    update_search(engine, tmp_path, lambda share: None)
-    assert not due(engine, tmp_path)
+    assert due(engine, HomePaths(tmp_path).search)
+    update_search(engine, HomePaths(tmp_path), lambda share: None)
+    assert not due(engine, HomePaths(tmp_path).search)
 
 
 def test_what_was_bought_after_a_query_is_in_the_published_memory(engine: Engine, tmp_path: Path):
@@ -98,8 +99,8 @@ def test_what_was_bought_after_a_query_is_in_the_published_memory(engine: Engine
                 "VALUES (gen_random_uuid(), now(), 'e1', 'ada', 'lamp', 'purchase', 'r1')"
             )
         )
-    result = update_search(engine, tmp_path, lambda share: None)
+    result = update_search(engine, HomePaths(tmp_path), lambda share: None)
     assert (result["memory"]["searches"], result["memory"]["events"], result["memory"]["pairs"]) == (1, 1, 1)
-    memory = QueryMemory.read(tmp_path)
+    memory = QueryMemory.read(HomePaths(tmp_path).search)
     assert memory is not None and memory.item_ids == ["lamp"]
     assert memory.weight.tolist() == pytest.approx([8.0], rel=1e-3)

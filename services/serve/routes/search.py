@@ -107,16 +107,18 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         count = query_count(request, DEFAULT_SUGGESTED, MAX_SUGGESTED)
         user_id = request.query_params.get("user_id")
         recent: list[str] = []
+        portrait = None
         if user_id is not None:
-            recent = await state.recent_queries.of(check_id(user_id, "user_id"))
+            portrait = state.portraits.read(check_id(user_id, "user_id"), time.time()).portrait
+            recent = await state.recent_queries.of(user_id)
         stages = {"user": time.perf_counter() - start}
         serving = state.snapshots.serving
         searching = None if serving is None else serving.search
-        found = [] if searching is None else searching.suggest(typed, recent, count)
+        found = [] if searching is None else searching.suggest(typed, portrait, recent, count)
         stages["suggest"] = time.perf_counter() - start - stages["user"]
         state.metrics.observe_stages(stages)
         took = round((time.perf_counter() - start) * 1000, 3)
-        answer = SuggestAnswer(found, None, took)
+        answer = SuggestAnswer(found, took)
         return json_response(answer, headers=server_timing(stages))
 
     async def similar_image(request: Request) -> Response:

@@ -18,7 +18,7 @@ PAIRS = pa.table({"query": ["oak"], "item_id": ["a2"], "weight": [9.0]})
 
 @pytest.fixture
 def files(tmp_path: Path) -> SearchFiles:
-    return SearchFiles(tmp_path, ServingMetrics())
+    return SearchFiles(tmp_path, tmp_path / "suggest", ServingMetrics())
 
 
 def found(files: SearchFiles, snapshot: ItemSnapshot, query: str) -> list[str]:
@@ -34,7 +34,7 @@ def test_nothing_is_served_before_the_first_index(files: SearchFiles, snapshot: 
 
 def test_a_new_index_is_noticed_and_opened_once(tmp_path: Path, snapshot: ItemSnapshot):
     opened: list[str] = []
-    files = SearchFiles(tmp_path, ServingMetrics(), on_first=lambda: opened.append("first"))
+    files = SearchFiles(tmp_path, tmp_path / "suggest", ServingMetrics(), on_first=lambda: opened.append("first"))
     build_index(tmp_path, ITEMS[:3])
     assert files.changed()
     assert sorted(found(files, snapshot, "oak")) == ["a1", "a2"]
@@ -70,6 +70,6 @@ def test_a_damaged_memory_leaves_search_without_it_and_a_damaged_index_is_not_se
     folder = current_index(tmp_path)
     assert folder is not None
     (folder / "manifest.json").write_text("{}")
-    again = SearchFiles(tmp_path, ServingMetrics())
+    again = SearchFiles(tmp_path, tmp_path / "suggest", ServingMetrics())
     assert again.over(snapshot) is None
     assert again.failure is not None and not again.changed()
