@@ -28,6 +28,8 @@ class SearchConfig:
 
     lexical_candidates: int = 200
     dense_candidates: int = 200
+    taken_candidates: int = 20
+    """Items that people who asked the same took, among the candidates in any case."""
     max_candidates: int = 300
     """How many each side brings to ranking, and how many are ranked."""
     narrow: int = 4_000

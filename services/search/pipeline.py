@@ -1,6 +1,7 @@
 """From a query to a page of results: read, retrieve, filter, rank, sort, count, highlight, explain."""
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,8 @@ from services.search.highlight import highlighted, wanted_terms
 from services.search.index.search_index import SearchIndex
 from services.search.intent import Intent
 from services.search.matching import Matcher
-from services.search.ranking import CandidateRanker, FusionRanker, RankedScores, RankingInput
+from services.search.query_memory import query_key
+from services.search.ranking import CandidateRanker, FusionRanker, RankedScores, RankingInput, TakenItems
 from services.search.reader import QueryReader
 from services.search.reasons import reasons_of
 from services.search.request import MAX_COUNT, SearchRequest, Sort
@@ -52,8 +54,10 @@ class SearchPipeline:
         ranker: CandidateRanker | None = None,
         config: SearchConfig | None = None,
         synonyms: SynonymFile | None = None,
+        memory: TakenItems | None = None,
     ) -> None:
         self.snapshot, self.index = snapshot, index
+        self._memory = memory
         self.ranker: CandidateRanker = FusionRanker() if ranker is None else ranker
         self.config = SearchConfig() if config is None else config
         self._matcher = Matcher(index.postings, index.count, self.config)
@@ -66,6 +70,12 @@ class SearchPipeline:
             Synonyms(SynonymFile() if synonyms is None else synonyms, index.analyser),
             self.config,
         )
+
+    def with_memory(self, memory: TakenItems | None) -> "SearchPipeline":
+        """The same with another memory of what people took."""
+        other = copy(self)
+        other._memory = memory
+        return other
 
     def read(self, request: SearchRequest) -> UnderstoodQuery:
         """The query as it is understood, before anything is searched for.
@@ -98,7 +108,7 @@ class SearchPipeline:
         query = self._reader.read(request) if understood is None else understood
         stages.lap("read")
         vector = query_vector if self.snapshot.has_vector.any() else None
-        found = self._retriever.retrieve(query, request.filter, vector)
+        found = self._retriever.retrieve(query, request.filter, vector, self._taken(query))
         query = replace(query, specificity=self._specificity(query, found))
         stages.lap("retrieval")
         asked = self._ranking_input(portrait, query, found, vector, now)
@@ -144,7 +154,7 @@ class SearchPipeline:
     ) -> RankingInput:
         """What the ranker would be asked about for a request."""
         query = self._reader.read(request)
-        found = self._retriever.retrieve(query, request.filter, query_vector)
+        found = self._retriever.retrieve(query, request.filter, query_vector, self._taken(query))
         query = replace(query, specificity=self._specificity(query, found))
         return self._ranking_input(portrait, query, found, query_vector, now)
 
@@ -173,7 +183,18 @@ class SearchPipeline:
     ) -> RankingInput:
         known = portrait is not None and portrait.event_count > 0
         view = view_portrait(portrait, self.snapshot) if portrait is not None and known else None
-        return RankingInput(query, found.candidates, self.snapshot, portrait if known else None, view, vector, now)
+        memory = None
+        if self._memory is not None:
+            memory = self._memory.strengths(query_key(query.searched), found.candidates.indices)
+        return RankingInput(
+            query, found.candidates, self.snapshot, portrait if known else None, view, vector, now, memory
+        )
+
+    def _taken(self, query: UnderstoodQuery) -> IndexArray:
+        """What people who asked this took most: candidates, whether or not they hold its words."""
+        if self._memory is None:
+            return np.empty(0, np.int32)
+        return self._memory.items_of(query_key(query.searched))[0][: self.config.taken_candidates]
 
     def _specificity(self, query: UnderstoodQuery, found: Retrieved) -> float:
         """1 for a model number, else 1 − ln(1 + matches)/ln(1 + items)."""

@@ -20,7 +20,14 @@ from services.features.snapshot import ItemSnapshot
 FILE = "query_memory.npz"
 HALF_SURE = np.float32(10.0)
 """The weight at which a strength is one half: a little more than one purchase of today."""
+KEY_LENGTH = 200
+"""Characters of a query that are counted: what is longer is counted under its beginning."""
 NOTHING = (np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+def query_key(searched: str) -> str:
+    """The form under which equal queries are counted and remembered: as they are searched for, in lower case."""
+    return " ".join(searched.casefold().split())[:KEY_LENGTH]
 
 
 @dataclass(frozen=True)

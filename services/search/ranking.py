@@ -36,7 +36,10 @@ class SearchCandidates:
 
 @dataclass(frozen=True)
 class RankingInput:
-    """What a ranker may look at. `user` is None where nothing is known of the user; `now` in epoch seconds."""
+    """What a ranker may look at. `user` is None where nothing is known of the user; `now` in epoch seconds.
+
+    `memory` float32 (n,): how much people who asked the same took of each candidate, 0–1; None where nothing is known.
+    """
 
     query: UnderstoodQuery
     candidates: SearchCandidates
@@ -45,6 +48,7 @@ class RankingInput:
     user: PortraitView | None
     query_vector: FloatArray | None
     now: float
+    memory: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,18 @@ class RankedScores:
     scores: FloatArray
     names: tuple[str, ...]
     contributions: FloatArray
+
+
+class TakenItems(Protocol):
+    """What people took after asking a query (`services.search.query_memory`)."""
+
+    def items_of(self, query: str) -> tuple[NDArray[np.int32], FloatArray]:
+        """Rows of the snapshot and their weights, the heaviest first."""
+        ...
+
+    def strengths(self, query: str, rows: NDArray[np.int32]) -> FloatArray:
+        """float32 (n,) of ascending rows, 0–1."""
+        ...
 
 
 class CandidateRanker(Protocol):
@@ -68,21 +84,23 @@ class CandidateRanker(Protocol):
 
 
 class FusionRanker:
-    """Without a learned ranker: the mean of the z-scores of the lexical score and the cosine, over the candidates.
+    """Without a learned ranker: the mean of the z-scores of the lexical score and the cosine, over the candidates, and
+    what people who asked the same took.
 
     A candidate that lacks one of the two counts as one standard deviation below that side's mean.
     """
 
-    version = "fusion-1"
-    names = ("words", "meaning")
+    version = "fusion-2"
+    names = ("words", "meaning", "memory")
 
-    def __init__(self, lexical_weight: float = 0.5) -> None:
-        self._weights = np.array([lexical_weight, 1 - lexical_weight], np.float32)
+    def __init__(self, lexical_weight: float = 0.5, memory_weight: float = 2.0) -> None:
+        self._weights = np.array([lexical_weight, 1 - lexical_weight, memory_weight], np.float32)
 
     def rank(self, asked: RankingInput) -> RankedScores:
         found = asked.candidates
         lexical = np.where(found.lexical > 0, found.lexical, np.nan)
-        parts = np.column_stack([z_scores(lexical), z_scores(found.dense)]) * self._weights
+        memory = np.zeros(len(found), np.float32) if asked.memory is None else asked.memory
+        parts = np.column_stack([z_scores(lexical), z_scores(found.dense), memory]) * self._weights
         return RankedScores(parts.sum(axis=1), self.names, parts)
 
 

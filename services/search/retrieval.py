@@ -69,8 +69,10 @@ class Retriever:
         share = max(float(snapshot.available.mean()) if snapshot.count else 1.0, 0.05)
         self._lexical_limit = round(config.lexical_candidates / share)
 
-    def retrieve(self, query: UnderstoodQuery, wanted: ItemFilter, vector: FloatArray | None) -> Retrieved:
-        """The candidates of a query, and what it matches."""
+    def retrieve(
+        self, query: UnderstoodQuery, wanted: ItemFilter, vector: FloatArray | None, taken: IndexArray = NOTHING
+    ) -> Retrieved:
+        """The candidates of a query, and what it matches. `taken`: items to rank too, where the filter lets them."""
         match = self._matcher.match(query.words)
         unfiltered = self.alignment.indices(match.rows)
         allowed: BoolArray | None = None
@@ -86,8 +88,11 @@ class Retriever:
             mask = allowed & (self._mask(wanted) if mask is None else mask)
         lexical = self._lexical(query, matched, mask)
         dense = self._dense(vector, mask)
-        found = np.union1d(lexical, dense).astype(np.int32)
-        return Retrieved(self._scored(query, match, found, vector), matched, unfiltered, match)
+        taken = taken[filter_mask(wanted, self._snapshot, taken)]
+        if allowed is not None:
+            taken = taken[allowed[taken]]
+        found = np.union1d(np.union1d(lexical, dense), taken).astype(np.int32)
+        return Retrieved(self._scored(query, match, found, vector, taken), matched, unfiltered, match)
 
     def lexical_scores(self, query: UnderstoodQuery, indices: IndexArray) -> FloatArray:
         """Boosted BM25 of items of the snapshot, float32 (n,)."""
@@ -128,7 +133,7 @@ class Retriever:
         return np.sort(found[0][kept])
 
     def _scored(
-        self, query: UnderstoodQuery, match: Match, indices: IndexArray, vector: FloatArray | None
+        self, query: UnderstoodQuery, match: Match, indices: IndexArray, vector: FloatArray | None, kept: IndexArray
     ) -> SearchCandidates:
         """The candidates with their scores; of too many those that are best by words or by meaning."""
         rows = self.alignment.rows(indices)
@@ -142,7 +147,7 @@ class Retriever:
         for column, weights in enumerate(match.weights):
             found[held, column] = weights[rows[held]]
         everything = SearchCandidates(indices, lexical, dense.astype(np.float32), fields, found)
-        return _cut(everything, self._config.max_candidates)
+        return _cut(everything, self._config.max_candidates, kept)
 
     def _mask(self, wanted: ItemFilter) -> BoolArray:
         """The filter's mask over all items; the latest ones are remembered."""
@@ -156,11 +161,12 @@ class Retriever:
         return mask
 
 
-def _cut(found: SearchCandidates, count: int) -> SearchCandidates:
-    """At most `count` candidates: by the better of the two ranks that each has."""
+def _cut(found: SearchCandidates, count: int, always: IndexArray) -> SearchCandidates:
+    """At most `count` candidates: those of `always`, then by the better of the two ranks that each has."""
     if len(found) <= count:
         return found
     rank = np.minimum(_ranks(found.lexical), _ranks(np.nan_to_num(found.dense, nan=-2)))
+    rank[np.isin(found.indices, always)] = -1
     kept = np.sort(np.argsort(rank, kind="stable")[:count])
     return SearchCandidates(
         found.indices[kept], found.lexical[kept], found.dense[kept], found.field_scores[kept], found.found[kept]

@@ -14,8 +14,6 @@ from services.search.request import SearchRequest
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 CURSOR = re.compile(r"([0-9a-f]{32})\.(\d{1,6})\.(.*)", re.DOTALL)
-STORED_QUERY = 200
-"""Characters of a normalised query: what is longer is counted under its beginning."""
 
 
 class WireSearch(SearchRequest, forbid_unknown_fields=True, frozen=True):
@@ -56,8 +54,3 @@ def printable(query: str) -> str:
     if not text:
         raise InvalidInput("`query` has nothing to search for: send words", field="query")
     return text
-
-
-def normalised(query: str) -> str:
-    """The form under which equal queries are counted."""
-    return " ".join(query.casefold().split())[:STORED_QUERY]

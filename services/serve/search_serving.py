@@ -81,6 +81,7 @@ class SearchFiles:
         self._known_synonyms = SynonymFile()
         self._index: tuple[Path, SearchIndex] | None = None
         self._memory: tuple[object, QueryMemory | None] = (None, None)
+        self._pipeline: tuple[object, SearchPipeline] | None = None
         self.failure: str | None = None
 
     def changed(self) -> bool:
@@ -113,11 +114,14 @@ class SearchFiles:
         if self._index is None or self._index[0] != folder:
             self._index = folder, SearchIndex.open(folder)
         index = self._index[1]
+        made_of = (snapshot.version, folder, _mark(self._search / SYNONYMS))
+        if self._pipeline is None or self._pipeline[0] != made_of:
+            pipeline = SearchPipeline(snapshot, index, synonyms=self._synonyms())
+            pipeline.warm()
+            self._pipeline = made_of, pipeline
         memory = self._query_memory()
         bound = None if memory is None else BoundMemory(memory, snapshot)
-        pipeline = SearchPipeline(snapshot, index, synonyms=self._synonyms())
-        pipeline.warm()
-        return Searching(snapshot, index, pipeline, bound, self._suggestions())
+        return Searching(snapshot, index, self._pipeline[1].with_memory(bound), bound, self._suggestions())
 
     def _suggestions(self) -> Suggester | None:
         folder = current_suggestions(self._suggest)

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from services.core.errors import InvalidInput
 from services.db.impressions import ServedList
 from services.db.searches import AnsweredSearch
+from services.search.query_memory import query_key
 from services.search.result import Mode, SearchResult
 from services.search.understanding import UnderstoodQuery
 from services.serve.answers import Model
@@ -19,7 +20,7 @@ from services.serve.query_vectors import Outcome
 from services.serve.respond import json_response, server_timing
 from services.serve.routes.recommendations import NO_MODEL, answered
 from services.serve.search_answers import PhotoAnswer, PhotoItem, SearchAnswer, SearchItem, SuggestAnswer
-from services.serve.search_request import Page, WireSearch, normalised, printable
+from services.serve.search_request import Page, WireSearch, printable
 from services.serve.similar_photos import similar_items
 from services.serve.state import State
 from services.serve.surfaces import replaced
@@ -213,7 +214,7 @@ def _served(
             surface=wanted.surface,
             timestamp=now,
             query=printable(wanted.query),
-            normalised=normalised(query.searched),
+            normalised=query_key(query.searched),
             corrected=found.corrected_query,
             mode=mode,
             total=found.total,
