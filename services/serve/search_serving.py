@@ -14,6 +14,7 @@ from services.features.portrait import Portrait, cold_portrait
 from services.features.snapshot import ItemSnapshot
 from services.recommend.config import PipelineConfig
 from services.recommend.fold import fold_events
+from services.search.config import SearchConfig
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.pipeline import SearchPipeline
 from services.search.query_memory import FILE as MEMORY
@@ -72,10 +73,16 @@ class SearchFiles:
     """Follows what workers publish for search. What cannot be opened leaves what serves in place, part by part."""
 
     def __init__(
-        self, search: Path, suggest: Path, metrics: ServingMetrics, on_first: Callable[[], None] = lambda: None
+        self,
+        search: Path,
+        suggest: Path,
+        metrics: ServingMetrics,
+        config: SearchConfig | None = None,
+        on_first: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_first` is called when an index has been opened for the first time: there will be searches."""
         self._search, self._suggest, self._metrics, self._on_first = search, suggest, metrics, on_first
+        self._config = config
         self._published: tuple[object, ...] = (None, None, None, None)
         self._suggester: tuple[Path | None, Suggester | None] = (None, None)
         self._known_synonyms = SynonymFile()
@@ -116,7 +123,7 @@ class SearchFiles:
         index = self._index[1]
         made_of = (snapshot.version, folder, _mark(self._search / SYNONYMS))
         if self._pipeline is None or self._pipeline[0] != made_of:
-            pipeline = SearchPipeline(snapshot, index, synonyms=self._synonyms())
+            pipeline = SearchPipeline(snapshot, index, config=self._config, synonyms=self._synonyms())
             pipeline.warm()
             self._pipeline = made_of, pipeline
         memory = self._query_memory()

@@ -14,6 +14,7 @@ from services.db.session import make_engine
 from services.features.online.live_status import LiveStatus
 from services.features.online.reader import OnlineReader
 from services.ingest.event_writer import EventWriter, WriterConfig
+from services.search.config import search_config
 from services.serve.database import THREADS, Database
 from services.serve.encoder_client import RemoteEncoder
 from services.serve.impressions import ImpressionWriter
@@ -82,7 +83,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     paths = HomePaths(settings.home)
     mirror = start_mirror(paths, settings.storage_url)
     encoder = RemoteEncoder()
-    search = SearchFiles(paths.search, paths.suggest, metrics, on_first=encoder.warm)
+    search = SearchFiles(paths.search, paths.suggest, metrics, search_config(settings), on_first=encoder.warm)
     snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models, search)
     snapshots.start()
     database = Database(engine)

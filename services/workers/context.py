@@ -37,6 +37,10 @@ class WorkerContext:
         """The configured encoders, text then image."""
         return [self.settings.text_encoder, self.settings.image_encoder]
 
+    @property
+    def search_language(self) -> str:
+        return self.settings.search_language
+
     @cached_property
     def encoders(self) -> "EncoderSet":
         from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - torch: see the class

@@ -67,6 +67,7 @@ class HandlerContext(Protocol):
     addresses: Addresses
     paths: HomePaths
     encoder_names: list[str]
+    search_language: str
 
     @property
     def engine(self) -> Engine: ...
@@ -211,13 +212,14 @@ class Handlers:
         with transaction(context.engine) as connection:
             set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
         progress(0.9)
-        index = bring_index(context.engine, context.paths.search)
+        index = bring_index(context.engine, context.paths.search, context.search_language)
         return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows, "search": index}
 
     def search(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""
         everything = parameters.get("mode") == "all"
-        return update_search(self._context.engine, self._context.paths, progress, everything=everything)
+        context = self._context
+        return update_search(context.engine, context.paths, context.search_language, progress, everything=everything)
 
     def _item_to_item(self, items: pa.Table) -> pa.Table:
         with transaction(self._context.engine) as connection:

@@ -18,11 +18,13 @@ from services.db.query_statistics import query_item_weights, successful_queries
 from services.db.session import transaction
 from services.search.catalogue_state import difference, write_state
 from services.search.index.build import build_index, prune, publish, update_index
+from services.search.index.manifest import read_manifest
 from services.search.index.search_index import current_index
 from services.search.query_memory import QueryMemory
 from services.search.suggest.build import build_suggestions, current_suggestions
 from services.search.suggest.build import prune as prune_suggestions
 from services.search.suggest.build import publish as publish_suggestions
+from services.search.text.analyser import AnalyserConfig
 
 SUGGESTED_S = 600.0
 MOST_ASKED = 50_000
@@ -31,25 +33,35 @@ UPDATED_SHARE = 0.2
 
 
 def update_search(
-    engine: Engine, paths: HomePaths, progress: Callable[[float], None], *, everything: bool = False
+    engine: Engine,
+    paths: HomePaths,
+    language: str,
+    progress: Callable[[float], None],
+    *,
+    everything: bool = False,
 ) -> dict[str, Any]:
     """Bring index, query memory and suggestions up to date; `everything`: make them anew. What was done, as JSON."""
-    index = bring_index(engine, paths.search, everything=everything)
+    index = bring_index(engine, paths.search, language, everything=everything)
     progress(0.5)
     memory = bring_memory(engine, paths.search, everything=everything)
     progress(0.7)
-    suggestions = bring_suggestions(engine, paths.suggest, everything=everything or index["how"] == "built")
+    anew = everything or index["how"] == "built"
+    suggestions = bring_suggestions(engine, paths.suggest, language, everything=anew)
     return {"index": index, "memory": memory, "suggestions": suggestions}
 
 
-def bring_index(engine: Engine, search: Path, *, everything: bool = False) -> dict[str, Any]:
-    """An index of the catalogue as it is, published: the published one with what changed, or one that is built anew."""
+def bring_index(engine: Engine, search: Path, language: str, *, everything: bool = False) -> dict[str, Any]:
+    """An index of the catalogue as it is, published: the published one with what changed, or one that is built anew.
+
+    `language`: whose stems it uses; another one than the published index's builds anew.
+    """
     now = datetime.now(UTC)
     with transaction(engine) as connection:
         mark = items_mark(connection)
         versions = item_versions(connection)
         current = current_index(search)
         version = None if current is None else current.name
+        everything = everything or (current is not None and read_manifest(current).language != language)
         found = None if everything else difference(search, version, versions)
         if found is not None and len(found) > UPDATED_SHARE * max(versions.num_rows, 1):
             found = None
@@ -58,7 +70,7 @@ def bring_index(engine: Engine, search: Path, *, everything: bool = False) -> di
     if items is not None:
         how = "built" if found is None else "updated"
         if found is None:
-            version = build_index(items, search, now=now)
+            version = build_index(items, search, now=now, config=AnalyserConfig(language))
         else:
             version = update_index(items, found.deleted, search, now=now)
         publish(search, version)
@@ -71,7 +83,7 @@ def bring_index(engine: Engine, search: Path, *, everything: bool = False) -> di
     return {"version": version, "how": how, "items": versions.num_rows, "changed": changed}
 
 
-def bring_suggestions(engine: Engine, suggest: Path, *, everything: bool = False) -> str:
+def bring_suggestions(engine: Engine, suggest: Path, language: str, *, everything: bool = False) -> str:
     """Suggestions of the catalogue and of what people asked with success: made anew when the published ones are older
     than ten minutes, since what to suggest changes slowly. Returns the published version."""
     current = current_suggestions(suggest)
@@ -81,7 +93,7 @@ def bring_suggestions(engine: Engine, suggest: Path, *, everything: bool = False
     with transaction(engine) as connection:
         items = read_names(connection)
         asked = successful_queries(connection, MOST_ASKED)
-    version = build_suggestions(items, asked, suggest, now=now)
+    version = build_suggestions(items, asked, suggest, now=now, config=AnalyserConfig(language))
     publish_suggestions(suggest, version)
     prune_suggestions(suggest)
     return version

@@ -54,37 +54,38 @@ def items_of(search: Path) -> list[str]:
 
 def test_the_index_is_built_updated_and_left_alone(engine: Engine, tmp_path: Path):
     assert due(engine, tmp_path)
-    built = bring_index(engine, tmp_path)
+    built = bring_index(engine, tmp_path, "english")
     assert (built["how"], built["items"]) == ("built", 6)
     assert items_of(tmp_path) == ["bed", "desk", "lamp", "rug", "sofa", "vase"]
-    again = bring_index(engine, tmp_path)
+    again = bring_index(engine, tmp_path, "english")
     assert (again["how"], again["version"]) == ("unchanged", built["version"])
     put(engine, lamp="Copper lamp")
-    updated = bring_index(engine, tmp_path)
+    updated = bring_index(engine, tmp_path, "english")
     assert (updated["how"], updated["changed"]) == ("updated", 1)
     assert updated["version"] != built["version"]
     execute(engine, "DELETE FROM items WHERE item_id = 'rug'")
-    assert bring_index(engine, tmp_path)["how"] == "updated"
+    assert bring_index(engine, tmp_path, "english")["how"] == "updated"
     assert "rug" not in items_of(tmp_path)
+    assert bring_index(engine, tmp_path, "none")["how"] == "built"
 
 
 def test_when_most_of_the_catalogue_changed_it_is_built_anew(engine: Engine, tmp_path: Path):
-    bring_index(engine, tmp_path)
+    bring_index(engine, tmp_path, "english")
     put(engine, lamp="Lamp", sofa="Sofa", rug="Rug")
-    assert bring_index(engine, tmp_path)["how"] == "built"
+    assert bring_index(engine, tmp_path, "english")["how"] == "built"
 
 
 def test_search_is_due_for_the_catalogue_and_for_what_people_do(engine: Engine, tmp_path: Path):
-    update_search(engine, HomePaths(tmp_path), lambda share: None)
+    update_search(engine, HomePaths(tmp_path), "english", lambda share: None)
     assert not due(engine, HomePaths(tmp_path).search)
     put(engine, stool="Bar stool")
     assert due(engine, HomePaths(tmp_path).search)
-    update_search(engine, HomePaths(tmp_path), lambda share: None)
+    update_search(engine, HomePaths(tmp_path), "english", lambda share: None)
     answered = AnsweredSearch("r1", "ada", None, 1_795_000_000.0, "Lamp", "lamp", None, "hybrid", 1)
     with transaction(engine) as connection:
         insert_searches(connection, [answered])
     assert due(engine, HomePaths(tmp_path).search)
-    update_search(engine, HomePaths(tmp_path), lambda share: None)
+    update_search(engine, HomePaths(tmp_path), "english", lambda share: None)
     assert not due(engine, HomePaths(tmp_path).search)
 
 
@@ -99,7 +100,7 @@ def test_what_was_bought_after_a_query_is_in_the_published_memory(engine: Engine
                 "VALUES (gen_random_uuid(), now(), 'e1', 'ada', 'lamp', 'purchase', 'r1')"
             )
         )
-    result = update_search(engine, HomePaths(tmp_path), lambda share: None)
+    result = update_search(engine, HomePaths(tmp_path), "english", lambda share: None)
     assert (result["memory"]["searches"], result["memory"]["events"], result["memory"]["pairs"]) == (1, 1, 1)
     memory = QueryMemory.read(HomePaths(tmp_path).search)
     assert memory is not None and memory.item_ids == ["lamp"]

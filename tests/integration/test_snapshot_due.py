@@ -47,7 +47,12 @@ class Shop:
         stores = Stores(database, HomePaths(home))
         assert isinstance(stores.reader, OfflineReader)
         self._context = SimpleNamespace(
-            addresses=database, paths=HomePaths(home), encoder_names=[], engine=self.engine, stores=stores
+            addresses=database,
+            paths=HomePaths(home),
+            encoder_names=[],
+            search_language="english",
+            engine=self.engine,
+            stores=stores,
         )
         self._url = database.database_url
 
