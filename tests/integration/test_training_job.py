@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from services.core.addresses import Addresses
 from services.core.errors import InvalidInput, NotReady
 from services.core.paths import HomePaths
+from services.core.settings import Settings
 from services.db.embeddings import write_vectors
 from services.db.events import insert_events
 from services.db.items import upsert_items
@@ -35,7 +36,7 @@ def engine(database: Addresses) -> Iterator[Engine]:
 
 @pytest.fixture
 def handlers(engine: Engine, tmp_path: Path) -> Handlers:
-    return Handlers(SimpleNamespace(engine=engine, paths=HomePaths(tmp_path)))
+    return Handlers(SimpleNamespace(engine=engine, paths=HomePaths(tmp_path), settings=Settings(home=tmp_path)))
 
 
 def fill(engine: Engine) -> None:
