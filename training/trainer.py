@@ -4,6 +4,7 @@ A run that is killed goes on from its last finished epoch when it is started aga
 """
 
 import copy
+import os
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,10 @@ from services.core.logging import get_logger
 log = get_logger("training")
 
 CHECKPOINT = "checkpoint.pt"
+
+KERNELS_KEPT = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16"
+"""Every batch has other shapes; oneDNN would keep a kernel with its buffers for the last 1,024 of them: gigabytes. It
+reads this at its first product, so it must stand before the first batch."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ def train(
         validate: higher is better; None trains for exactly `epochs`.
         tell: hears each epoch's figures.
     """
+    os.environ.setdefault(*KERNELS_KEPT)
     run = _Run(model, settings)
     run.resume()
     while run.epoch < settings.epochs and run.waited < settings.patience:
