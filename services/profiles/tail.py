@@ -45,7 +45,7 @@ class TailLimits:
     `rebuild_seconds`. `state_bytes`: of stored states that are computed with at once, in ten times as much memory."""
 
     events: int = 5_000
-    state_bytes: int = 4 << 20
+    state_bytes: int = 2 << 20
     rebuild_users: int = 64
     most_rebuild_users: int = 2_000
     rebuild_seconds: float = 0.1

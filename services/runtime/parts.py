@@ -45,8 +45,9 @@ PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """For processes that work in parallel on their own: BLAS threads would only fight over the cores."""
 
-FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
-"""For processes that run for weeks: glibc keeps an arena a thread, and what each once needed it keeps."""
+ONE_ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+"""For processes that run for weeks: glibc keeps an arena a thread, and what each once needed it keeps; Arrow's own pool
+keeps what other threads have freed. All in few arenas of glibc, `services.core.memory.give_back` can return it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _worker(queue: str, niceness: int, *options: str, environment: Mapping[str, 
         kind=PartKind.SERVICE,
         arguments=(*arguments, "--loglevel", "INFO", *options),
         module="services.workers.app",
-        environment={**FEW_ARENAS, **(environment or {})},
+        environment={**ONE_ALLOCATOR, **(environment or {})},
         readiness=Readiness.TOLD,
         stop=CELERY,
         niceness=niceness,
