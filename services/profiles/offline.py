@@ -15,17 +15,18 @@ from services.features.snapshot import ItemSnapshot
 from services.features.snapshot_build import build_snapshot
 from services.features.snapshot_tables import SnapshotTables
 from services.profiles.assemble import assemble
-from services.profiles.catalogue import build_catalogue
-from services.profiles.chunk import compute_chunk
+from services.profiles.catalogue import Catalogue, build_catalogue
+from services.profiles.chunk import ChunkProfiles, compute_chunk
 from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.config import ProfileConfig
 from services.profiles.engagement import compute_engagement
 from services.profiles.events import COLUMNS
 from services.profiles.fold import fold
 from services.profiles.neighbours import find_neighbours
-from services.profiles.pool import computed_pool
+from services.profiles.pool import ComputedPool, computed_pool
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_fit import fit_reference
+from services.profiles.state import UserStates
 
 _TYPES = {
     "position": pa.int32(),
@@ -82,15 +83,16 @@ def offline_portraits(
     reference: ReferenceStatistics,
     as_of: datetime,
     config: ProfileConfig | None = None,
+    pool: ComputedPool | None = None,
 ) -> dict[str, Portrait]:
-    """The portraits that a full recompute would write as of `as_of`, by user id."""
+    """The portraits that a full recompute would write as of `as_of`, by user id.
+
+    `pool`: where similar users are looked for (`offline_pool`); the users of `events` when None.
+    """
     config = config or ProfileConfig()
     catalogue = build_catalogue(items, vectors)
-    chunks = _user_chunks(_complete(events), config)
-    states = [fold(None, chunk, catalogue, reference, config) for chunk in chunks]
-    parts = [compute_chunk(some, catalogue, reference, as_of.timestamp(), config) for some in states]
-    pairs = list(zip(states, parts, strict=True))
-    pool = computed_pool(((some, part.taste) for some, part in pairs), catalogue, config)
+    pairs = _computed(events, catalogue, reference, as_of, config)
+    pool = pool or computed_pool(((some, part.taste) for some, part in pairs), catalogue, config)
     portraits = {}
     for some, part in pairs:
         near = find_neighbours(
@@ -99,6 +101,23 @@ def offline_portraits(
         made = assemble(some, part, near, catalogue, as_of.timestamp(), config)
         portraits |= {portrait.user_id: portrait for portrait in made}
     return portraits
+
+
+def offline_pool(
+    events: pa.Table, items: pa.Table, vectors: pa.Table, reference: ReferenceStatistics, as_of: datetime
+) -> ComputedPool:
+    """The pool of similar users that a full recompute as of `as_of` would draw from."""
+    config, catalogue = ProfileConfig(), build_catalogue(items, vectors)
+    pairs = _computed(events, catalogue, reference, as_of, config)
+    return computed_pool(((some, part.taste) for some, part in pairs), catalogue, config)
+
+
+def _computed(
+    events: pa.Table, catalogue: Catalogue, reference: ReferenceStatistics, as_of: datetime, config: ProfileConfig
+) -> list[tuple[UserStates, ChunkProfiles]]:
+    chunks = _user_chunks(_complete(events), config)
+    states = [fold(None, chunk, catalogue, reference, config) for chunk in chunks]
+    return [(some, compute_chunk(some, catalogue, reference, as_of.timestamp(), config)) for some in states]
 
 
 def _user_chunks(events: pa.Table, config: ProfileConfig) -> list[pa.Table]:

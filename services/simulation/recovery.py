@@ -111,10 +111,21 @@ def list_recovery(lists_UK: np.ndarray, utility_UI: np.ndarray, popularity_I: np
 def taste_recovery(
     portraits: Mapping[str, Mapping[str, float]], tastes: pl.DataFrame, of: str = "categories", k: int = 10
 ) -> TasteRecovery:
+    """The means of `taste_correlations` over the users."""
+    _, correlation, quality = taste_correlations(portraits, tastes, of, k)
+    if not len(correlation):
+        return TasteRecovery(0, float("nan"), float("nan"))
+    return TasteRecovery(len(correlation), float(correlation.mean()), float(np.nanmean(quality)))
+
+
+def taste_correlations(
+    portraits: Mapping[str, Mapping[str, float]], tastes: pl.DataFrame, of: str = "categories", k: int = 10
+) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Compares portraits' affinities (user → name → weight) with the hidden `categories` or `brands` of the users.
 
     A portrait may name more than leaves ("Home", "Home > Kitchen > Kettles"): paths are read by their last part, and
     names that no user hides a taste for are left out. Users without portrait, or with an empty one, do not count.
+    Returns the users compared, and of each Spearman's correlation and NDCG@k over all names.
     """
     columns = {"categories": "category_weights", "brands": "brand_weights"}
     if of not in columns:
@@ -136,11 +147,10 @@ def taste_recovery(
     )
     truth_UN = dense(hidden, users, names.to_list())
     found_UN = dense(recovered, users, names.to_list())
-    compared = np.isfinite(correlation := spearman(found_UN, truth_UN)) if len(users) else np.zeros(0, dtype=bool)
-    if not compared.any():
-        return TasteRecovery(0, float("nan"), float("nan"))
-    quality = ndcg(found_UN[compared], np.maximum(truth_UN[compared], 0.0), k)
-    return TasteRecovery(int(compared.sum()), float(correlation[compared].mean()), float(np.nanmean(quality)))
+    correlation = spearman(found_UN, truth_UN) if len(users) else np.zeros(0)
+    compared = np.flatnonzero(np.isfinite(correlation))
+    quality = ndcg(found_UN[compared], np.maximum(truth_UN[compared], 0.0), k) if len(compared) else np.zeros(0)
+    return [users[row] for row in compared.tolist()], correlation[compared], quality
 
 
 def dense(long: pl.DataFrame, users: Sequence[str], names: Sequence[str]) -> np.ndarray:

@@ -41,7 +41,8 @@ def respond(
     user = tastes.first_user + ranked.row
     key = blake2b(f"{user}/{now_us}/{ranked.items.tolist()}".encode(), digest_size=8).digest()
     rng = generator(config.seed, Stream.RESPONSE, int.from_bytes(key, "big"))
-    rows = event_rows(catalogue, *_meet(config, catalogue, tastes, intents, ranked, now_us, rng), rng).sorted()
+    shown = lists_shown(tastes, intents, np.array([ranked.row]), np.array([now_us]), ranked.items[None, :])
+    rows = event_rows(catalogue, shown, react(config, catalogue, shown, rng), rng).sorted()
     names = user_ids(tastes.first_user + np.arange(len(tastes)))
     events = contract_frame(rows, names, prefix=f"{key.hex()}-")
     if ranked.request_id is None:
@@ -50,24 +51,16 @@ def respond(
     return events.with_columns(request_id=given)
 
 
-def _meet(
-    config: ShopConfig,
-    catalogue: Catalogue,
-    tastes: Tastes,
-    intents: Intents,
-    ranked: RankedList,
-    now_us: int,
-    rng: np.random.Generator,
-) -> tuple:
-    """One visit with one page, and the user's reactions to it."""
-    user, time = np.array([ranked.row]), np.array([now_us])
-    slot = intents.active(user, time)
-    none, n = np.array([-1]), len(ranked.items)
-    shown = Shown(
+def lists_shown(tastes: Tastes, intents: Intents, row: np.ndarray, time_us: np.ndarray, items: np.ndarray) -> Shown:
+    """One visit with one page for each of the rows of `tastes`; `items` [rows, places], -1 for an empty place."""
+    slot = intents.active(row, time_us)
+    page, position = np.nonzero(items >= 0)
+    n = len(row)
+    none = np.full(n, -1)
+    return Shown(
         tastes=tastes,
-        visits=Visits(user, time, slot),
-        pages=Pages(np.array([0]), np.array([int(Surface.HOME)]), none, none, none),
-        impressions=Impressions(np.zeros(n, dtype=np.int64), np.arange(n), ranked.items),
-        intent_leaf=intents.leaf_of(user, slot),
+        visits=Visits(row, time_us, slot),
+        pages=Pages(np.arange(n), np.full(n, int(Surface.HOME)), none, none, none),
+        impressions=Impressions(page, position, items[page, position]),
+        intent_leaf=intents.leaf_of(row, slot),
     )
-    return shown, react(config, catalogue, shown, rng)

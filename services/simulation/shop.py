@@ -32,7 +32,7 @@ class SimulatedShop:
 
     def __init__(self, config: ShopConfig) -> None:
         self.config = config
-        self._truth = lru_cache(maxsize=8)(self._draw_truth)
+        self.truth = lru_cache(maxsize=8)(self._draw_truth)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -52,7 +52,7 @@ class SimulatedShop:
         """Events (EVENT_SCHEMA) of `batch_users` users a frame, sorted by user, then time."""
         hot = HotList.of(self.config, self.catalogue)
         blocks = (
-            block_events(self.config, self.catalogue, hot, *self._truth(block))
+            block_events(self.config, self.catalogue, hot, *self.truth(block))
             for block in range(block_count(self.config))
         )
         return rebatch(blocks, BLOCK_USERS, self.config.users, batch_users)
@@ -64,7 +64,7 @@ class SimulatedShop:
 
     def taste_frames(self) -> Iterator[pl.DataFrame]:
         """The hidden truth in batches of users; see `services.simulation.truth.taste_frame` for the columns."""
-        return (taste_frame(self.config, *self._truth(block)) for block in range(block_count(self.config)))
+        return (taste_frame(self.config, *self.truth(block)) for block in range(block_count(self.config)))
 
     def tastes(self) -> pl.DataFrame:
         """The hidden truth of all users in one frame."""
@@ -79,7 +79,7 @@ class SimulatedShop:
         items = item_numbers(item_ids, self.config.items)[None, :]
         result = np.empty((len(users), items.shape[1]), dtype=np.float32)
         for block in np.unique(users // BLOCK_USERS):
-            tastes, intents = self._truth(int(block))
+            tastes, intents = self.truth(int(block))
             chosen = np.flatnonzero(users // BLOCK_USERS == block)
             row = users[chosen] - tastes.first_user
             wanted = None
@@ -94,7 +94,7 @@ class SimulatedShop:
     ) -> list[dict]:
         """Event objects that showing this list to this user now causes; see `services.simulation.responses`."""
         number = int(user_numbers([user_id], self.config.users)[0])
-        tastes, intents = self._truth(number // BLOCK_USERS)
+        tastes, intents = self.truth(number // BLOCK_USERS)
         items = item_numbers(ranked_item_ids, self.config.items)
         ranked = RankedList(number - tastes.first_user, items, now, request_id)
         frame = respond(self.config, self.catalogue, tastes, intents, ranked)

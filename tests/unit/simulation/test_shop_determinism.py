@@ -94,7 +94,7 @@ def test_only_the_blocks_that_a_batch_needs_are_made() -> None:
 def test_truth_of_few_blocks_is_held_however_many_users_there_are(config: ShopConfig) -> None:
     shop = SimulatedShop(replace(config, users=512 * 12, events_per_user=2.0))
     for _ in shop.events():
-        assert shop._truth.cache_info().currsize <= 8
+        assert shop.truth.cache_info().currsize <= 8
 
 
 @pytest.mark.parametrize(
