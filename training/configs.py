@@ -17,6 +17,7 @@ class UserModelSettings:
     in larger catalogues (`FULL_SOFTMAX`).
     `patience`: epochs without a better validation before training ends. `average`: decay of the weights' moving
     average, which is what is kept. `validation_users`: of whom the last event chooses the number of epochs.
+    `auxiliary`: weight of the self-supervised objective (`training.auxiliary`; 0: without it).
     """
 
     width: int = 128
@@ -39,6 +40,7 @@ class UserModelSettings:
     average: float = 0.995
     validation_users: int = 5_000
     warm_up_steps: int = 100
+    auxiliary: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,8 @@ from training.ranker import Examples, collect, fit_ranker
 from training.recommender import ScoringRecommender
 from training.sequences import tokens_of
 from training.splits import Split, hold_out_last
+from training.trainer import Tell
 from training.user_model import Catalogue, Fitted, UserModelTrainer, queries_of
-
-Tell = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,12 @@ class LearnedModels:
         device: str = "cpu",
         tell: Tell = lambda _: None,
         checkpoints: Path | None = None,
+        workers: int = 1,
     ) -> None:
         """`checkpoints`: a folder from which a run that was cut off goes on, and a finished one is taken up again."""
         self.config, self.device, self.tell = config, device, tell
         self._trainer = UserModelTrainer(
-            catalogue, config.user_model, device=device, tell=tell, checkpoints=checkpoints
+            catalogue, config.user_model, device=device, tell=tell, checkpoints=checkpoints, workers=workers
         )
         self._fits: dict[tuple[str, int], UserModels] = {}
         self._rankers: dict[tuple[str, int], NumpyRanker | None] = {}

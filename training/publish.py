@@ -1,12 +1,15 @@
 """From a shop's data to a published version of its learned models, with an honest measure of what they are worth."""
 
 import hashlib
-import subprocess
+import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,23 +25,30 @@ from services.registry.artefact import write_artefact
 from services.registry.manifest import DataRange, Measured, ModelManifest, feature_hash
 from services.registry.registry import ModelRegistry
 from training.bootstrap import bootstrap_means
+from training.commit import commit
 from training.compare import Builders, ShopData, catalogue_of
-from training.configs import run_config
+from training.configs import RunConfig, run_config
 from training.evaluation import measure
 from training.event_log import EventLog, make_event_log
 from training.impressions import ServedLists
-from training.learned import LearnedModels, LearnedPipeline
+from training.learned import LearnedModels, LearnedPipeline, UserModels
 from training.pipeline import PipelineInputs
-from training.ranker import collect
+from training.ranker import Examples, collect
 from training.splits import Split
-from training.taught_ranker import taught_ranker
+from training.taught_ranker import Taught, taught_ranker
+from training.tracking import TrackingConfig, tracked
+from training.trainer import Tell
 
-__all__ = ["Builders", "ServedLists", "ShopData", "train_and_publish"]
+__all__ = ["Builders", "ServedLists", "ShopData", "TrackingConfig", "train_and_publish"]
 
 MEASURED_SHARE, MOST_MEASURED = 0.25, 3_000
 """Of the held-out users, those who do not teach the ranker but tell what it is worth."""
 METRICS = ("recall@10", "ndcg@10", "recall@100")
 RESAMPLES = 1_000
+EXPLAINED_USERS = 50
+"""Of whose candidates the features' importances are taken."""
+FORGOTTEN_S = 7 * 86_400
+"""Checkpoints of trainings that nobody went on with are kept so long."""
 
 
 def train_and_publish(
@@ -51,8 +61,12 @@ def train_and_publish(
     space: str = "",
     snapshot: str = "",
     served: ServedLists | None = None,
+    encoders: Mapping[str, str] | None = None,
     device: str = "cpu",
-    tell: Callable[[dict[str, float]], None] = lambda _: None,
+    workers: int = 1,
+    tell: Tell = lambda _: None,
+    tracking: TrackingConfig | None = None,
+    checkpoints: Path | None = None,
 ) -> ModelManifest:
     """Train on all events, measure on each user's last target when it was held out, publish.
 
@@ -60,15 +74,78 @@ def train_and_publish(
     not seen the held-out targets. Users who are measured taught the ranker nothing. `served`: lists that the gateway
     served, which teach the ranker where they are enough (`training.taught_ranker`).
 
+    `workers`: Ray workers that train the user model together (`training.ray_workers`).
+    `encoders`: versions of what made the item vectors, by modality. `checkpoints`: a folder in which a run that was
+    killed is found again, by the same data and settings. `tracking`: where the run is written down, if anywhere.
+
     Raises:
         InvalidInput: there is nothing to predict, or no such configuration.
         NotReady: there are too few users to learn from.
     """
-    began = time.perf_counter()
+    settings = run_config(config)
     log = make_event_log(data.events, data.item_ids)
+    known = data_range(log)
+    version = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{config}-{seed}"
+    with tracked(tracking, version) as tracker, resumable(checkpoints, settings, seed, space, known) as checkpoint:
+        tracker.about(settings, {"seed": str(seed), "device": device, "space": space, "commit": commit()})
+        tracker.data(data.source, known)
+
+        def told(figures: dict[str, Any]) -> None:
+            tracker.epoch(figures)
+            tell(figures)
+
+        learned = LearnedModels(
+            catalogue_of(data), settings, device=device, tell=told, checkpoints=checkpoint, workers=workers
+        )
+        made = _train(learned, log, builders, served, seed)
+        manifest = ModelManifest(
+            version=version,
+            created=time.time(),
+            config=config,
+            seed=seed,
+            space=space,
+            features=FEATURES,
+            feature_service=names.RANKING_SERVICE,
+            feature_hash=feature_hash(FEATURES),
+            snapshot=snapshot,
+            data=known,
+            metrics=_measured(made.values),
+            baseline=_measured(made.baseline),
+            gain=_gain(made.values["ndcg@10"], made.baseline["ndcg@10"]),
+            epochs=made.models.earlier.trained.epochs,
+            seconds=made.seconds,
+            commit=commit(),
+            taught_by=made.teaching.by,
+            dataset=made.teaching.dataset,
+            encoders=dict(encoders or {}),
+            importances=made.importances,
+        )
+        tracker.reached(_figures(manifest))
+        with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
+            final, ranker = made.models.final, made.teaching.ranker
+            write_artefact(Path(folder), final.model, final.words, None if ranker is None else ranker.network)
+            registry.publish(Path(folder), manifest)
+        published = registry.manifest(version)
+        tracker.published(registry.folder / version, published)
+    return published
+
+
+@dataclass(frozen=True)
+class _Made:
+    """`values` and `baseline`: per measured user, of the models and of the linear blend."""
+
+    models: UserModels
+    teaching: Taught
+    values: dict[str, NDArray[np.float64]]
+    baseline: dict[str, NDArray[np.float64]]
+    importances: dict[str, float]
+    seconds: float
+
+
+def _train(learned: LearnedModels, log: EventLog, builders: Builders, served: ServedLists | None, seed: int) -> _Made:
+    began = time.perf_counter()
     whole = np.ones(len(log.user), bool)
     split = Split("everything", log, whole, whole, np.zeros(0, np.int64))
-    learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell)
     models = learned.user_models(split, seed)
 
     def build(part: Split) -> PipelineInputs:
@@ -87,8 +164,8 @@ def train_and_publish(
         log.user_ids,
         learned.config.ranker,
         seed,
-        device=device,
-        tell=tell,
+        device=learned.device,
+        tell=learned.tell,
     )
     ranker = teaching.ranker
     chosen = _of_users(models.held, measured)
@@ -98,31 +175,41 @@ def train_and_publish(
         None if ranker is None else LearnedRanker(ranker.network, ""),
         queries=pipeline.queries,
     )
-    values = [_per_user(pipeline, each, chosen) for each in (ours, blend)]
-    manifest = ModelManifest(
-        version=f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{config}-{seed}",
-        created=time.time(),
-        config=config,
-        seed=seed,
-        space=space,
-        features=FEATURES,
-        feature_service=names.RANKING_SERVICE,
-        feature_hash=feature_hash(FEATURES),
-        snapshot=snapshot,
-        data=_range(log),
-        metrics=_measured(values[0]),
-        baseline=_measured(values[1]),
-        gain=_gain(values[0]["ndcg@10"], values[1]["ndcg@10"]),
-        epochs=models.earlier.trained.epochs,
-        seconds=round(time.perf_counter() - began, 1),
-        commit=_commit(),
-        taught_by=teaching.by,
-        dataset=teaching.dataset,
-    )
-    with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
-        write_artefact(Path(folder), models.final.model, models.final.words, None if ranker is None else ranker.network)
-        registry.publish(Path(folder), manifest)
-    return registry.manifest(manifest.version)
+    values, baseline = (_per_user(pipeline, each, chosen) for each in (ours, blend))
+    some = collect(models.held, pipeline.candidates, measured[:EXPLAINED_USERS])
+    weights = {} if ranker is None else importances(LearnedRanker(ranker.network, ""), some)
+    return _Made(models, teaching, values, baseline, weights, round(time.perf_counter() - began, 1))
+
+
+def importances(ranker: LearnedRanker, examples: Examples, most: int = 2_000) -> dict[str, float]:
+    """By feature the mean size of its contribution to the scores of candidates, largest first."""
+    rows = examples.features[:: max(1, len(examples.features) // most)].astype(np.float32)
+    sizes = np.abs(ranker.contributions(rows)).mean(axis=0)
+    return {FEATURES[place]: round(float(sizes[place]), 4) for place in np.argsort(-sizes).tolist()}
+
+
+@contextmanager
+def resumable(root: Path | None, settings: RunConfig, seed: int, space: str, data: DataRange) -> Iterator[Path | None]:
+    """A folder for the checkpoints of this very training; it goes when the training ends well, or is a week old."""
+    if root is None:
+        yield None
+        return
+    key = hashlib.sha256(repr((settings, seed, space, data.digest)).encode()).hexdigest()[:16]
+    for other in root.glob("*/"):
+        if other.name != key and other.stat().st_mtime < time.time() - FORGOTTEN_S:
+            shutil.rmtree(other, ignore_errors=True)
+    yield root / key
+    shutil.rmtree(root / key, ignore_errors=True)
+
+
+def _figures(manifest: ModelManifest) -> dict[str, float]:
+    figures = {"gain": manifest.gain, **manifest.metrics}
+    figures |= {f"baseline/{name}": value for name, value in manifest.baseline.items()}
+    return {
+        f"{name}{end}": value
+        for name, measured in figures.items()
+        for end, value in (("", measured.mean), ("_low", measured.low), ("_high", measured.high))
+    }
 
 
 def _parts(users: NDArray[np.int32], seed: int, most: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -159,7 +246,8 @@ def _gain(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Measured:
     return Measured(*(round(float(v), 4) for v in (ours.mean() / max(theirs.mean(), 1e-9), low, high)))
 
 
-def _range(log: EventLog) -> DataRange:
+def data_range(log: EventLog) -> DataRange:
+    """What a log holds, with a digest of its events."""
     frame = pl.from_arrow(log.events).select(columns.USER_ID, columns.ITEM_ID, columns.TYPE, columns.TIMESTAMP)
     digest = hashlib.sha256(np.ascontiguousarray(frame.hash_rows().sort().to_numpy()).tobytes()).hexdigest()[:16]
     times = frame[columns.TIMESTAMP]
@@ -172,19 +260,3 @@ def _range(log: EventLog) -> DataRange:
         target=log.target_type,
         digest=digest,
     )
-
-
-def _commit() -> str:
-    """The commit of the code that trained, empty outside a checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip()

@@ -22,7 +22,7 @@ from services.networks.ranker_config import TASKS, RankerConfig
 from services.networks.ranker_network import RankerNetwork
 from training.configs import RankerSettings
 from training.splits import Split
-from training.trainer import Trained, TrainerSettings, seed_everything, train
+from training.trainer import Tell, Trained, TrainerSettings, seed_everything, train
 
 HITS: dict[str, tuple[EventType, ...]] = {
     "click": (EventType.CLICK, EventType.VIEW, EventType.FAVOURITE, EventType.CART, EventType.PURCHASE),
@@ -132,7 +132,7 @@ def fit_ranker(
     seed: int,
     *,
     device: str = "cpu",
-    tell: Callable[[dict[str, float]], None] = lambda _: None,
+    tell: Tell = lambda _: None,
 ) -> FittedRanker | None:
     """A ranker of these examples; None when there are too few hits of every task to learn from."""
     rng = seed_everything(seed)
@@ -159,6 +159,7 @@ def fit_ranker(
             average=settings.average,
             seed=seed,
             device=device,
+            stage="ranker",
         ),
         lambda model: held_ndcg(model, held, config),
         tell,

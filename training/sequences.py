@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from services.core import columns
 from services.networks.user_config import EVENT_TYPES
-from training.splits import Split
+from training.splits import EPISODE_US, Split
 
 BUCKET_BATCHES = 20
 """Histories are sorted by length within so many batches, so that a batch holds little padding."""
@@ -18,7 +18,8 @@ BUCKET_BATCHES = 20
 @dataclass(frozen=True)
 class Tokens:
     """Events sorted by user and time, one token each: `user`, `item` int32, `type` int64 codes, `time` float64 seconds
-    (NaN without times), `target` bool: whether it is a hit when predicted. An item's repeats in a row are one token."""
+    (NaN without times), `target` bool: whether it is a hit when predicted. An item's repeats in a row are one token,
+    and so is what led to a target within a day, at the last's place: a click does not foretell its own purchase."""
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
@@ -43,11 +44,27 @@ def tokens_of(split: Split, rows: NDArray[np.bool_]) -> Tokens:
     codes = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
     kind = pl.from_arrow(names).cast(pl.String).replace_strict(codes, default=0, return_dtype=pl.Int64).to_numpy()
     time = np.full(len(chosen), np.nan) if log.synthetic_time else log.timestamps()[chosen] / 1e6
-    last = np.ones(len(chosen), bool)  # of an item's events in a row the last token stays, a target if any was
-    last[:-1] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
-    run = np.concatenate(([0], np.cumsum(last)[:-1]))
-    hit = np.bincount(run, target, minlength=int(last.sum())) > 0 if len(chosen) else np.zeros(0, bool)
+    last, hit = _episodes(user, item, time, target)
     return Tokens(user[last], item[last], kind[last], time[last], hit)
+
+
+def _episodes(
+    user: NDArray[np.int32], item: NDArray[np.int32], time: NDArray[np.float64], target: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(last, hit): the row with which each episode of a user with an item ends, in order, and whether any of its rows
+    is a target."""
+    if not len(user):
+        return np.zeros(0, np.int64), np.zeros(0, bool)
+    order = np.lexsort((np.arange(len(user)), item, user))
+    one, next_ = order[:-1], order[1:]
+    same = (user[one] == user[next_]) & (item[one] == item[next_])
+    same &= (next_ == one + 1) | ((time[next_] - time[one] <= EPISODE_US / 1e6) & ~target[one])
+    ends = np.append(~same, True)
+    episode = np.cumsum(ends) - ends
+    hit = np.bincount(episode, target[order]) > 0
+    last = order[ends]
+    place = np.argsort(last)
+    return last[place], hit[place]
 
 
 @dataclass(frozen=True)
@@ -82,8 +99,8 @@ class TrainingWindows:
         """How often each item is a target or part of a history."""
         return np.bincount(self.tokens.item, minlength=item_count).astype(np.float32)
 
-    def batches(self, rng: np.random.Generator, users: int) -> Iterator[Batch]:
-        """All windows once, in random order, `users` at a time."""
+    def batches(self, rng: np.random.Generator, users: int, share: slice = slice(None)) -> Iterator[Batch]:
+        """All windows once, in random order, `users` at a time, and of them a worker's share (it may be empty)."""
         order = rng.permutation(len(self))
         span = users * BUCKET_BATCHES
         groups = []
@@ -92,7 +109,7 @@ class TrainingWindows:
             some = some[np.argsort(self.ends[some] - self.starts[some], kind="stable")]
             groups += [some[low : low + users] for low in range(0, len(some), users)]
         for group in rng.permutation(len(groups)).tolist():
-            yield self.batch(groups[group])
+            yield self.batch(groups[group][share])
 
     def batch(self, windows: NDArray[np.int64]) -> Batch:
         """The windows of these numbers."""

@@ -11,6 +11,9 @@ from scipy import sparse
 from services.core.errors import InvalidInput
 from training.event_log import EventLog
 
+EPISODE_US = 86_400_000_000
+"""What a user does with one item within a day is one episode: it begins with a click and may end in a purchase."""
+
 LEAVE_ONE_OUT = "leave-one-out"
 TIME = "time"
 
@@ -20,7 +23,8 @@ class Split:
     """Rows of a log in three roles (`fit` and `history` are masks over rows, `targets` row numbers sorted by user).
 
     `fit`: what models learn from; `history`: what is known of the users when they are recommended to, which holds no
-    target and nothing after it. Items the user already bought in `history` are not recommended (`seen`).
+    target, nothing that led to it on that item, and nothing after it. Items the user already bought in `history` are
+    not recommended (`seen`).
     """
 
     name: str
@@ -104,7 +108,7 @@ class SplitPair:
 def leave_one_out(log: EventLog) -> SplitPair:
     """The last target event of each user tests, the one before validates; users with fewer than three only teach.
 
-    What a user did after the target belongs to no part.
+    What a user did after the target belongs to no part, and neither do the clicks and carts that led to it.
     """
     rows = np.flatnonzero(log.target)
     from_end = _rank_from_end(log.user[rows])
@@ -129,7 +133,7 @@ def hold_out_last(split: Split) -> Split:
     log = split.log
     rows = np.flatnonzero(split.fit & log.target)
     last = rows[_rank_from_end(log.user[rows]) == 0]
-    known = split.fit & log.engaged
+    known = split.fit & log.engaged & ~_on_the_way(log, last)
     first = np.full(log.user_count, len(log.user), np.int64)
     np.minimum.at(first, log.user[known], np.flatnonzero(known))
     last = last[first[log.user[last]] < last]
@@ -194,7 +198,18 @@ def _rank_from_end(user: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _before(log: EventLog, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Rows that stand before their user's row in `rows`; all rows of users without one."""
+    """Rows that stand before their user's row in `rows` and did not lead to it; all rows of users without one."""
     cut = np.full(log.user_count, len(log.user), np.int64)
     cut[log.user[rows]] = rows
-    return np.arange(len(log.user)) < cut[log.user]
+    return (np.arange(len(log.user)) < cut[log.user]) & ~_on_the_way(log, rows)
+
+
+def _on_the_way(log: EventLog, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """What users did with the item of their row in `rows` on the day before it: the click, the views and the cart of a
+    purchase. A list that is to bring the item cannot know them: they are the answer to it."""
+    item, time = np.full(log.user_count, -1, np.int64), np.zeros(log.user_count, np.int64)
+    if log.synthetic_time:
+        return np.zeros(len(log.user), bool)
+    when = log.timestamps()
+    item[log.user[rows]], time[log.user[rows]] = log.item[rows], when[rows]
+    return (log.item == item[log.user]) & (when > time[log.user] - EPISODE_US) & ~log.target

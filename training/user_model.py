@@ -1,9 +1,9 @@
 """Trains the user model: what a user engages with next, from his events and what is known of the items."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,14 @@ from services.networks.item_tower import TowerItems
 from services.networks.numpy_user_model import NumpyUserModel
 from services.networks.user_config import UserModelConfig
 from services.networks.user_model import UserModel
+from training.auxiliary import AugmentedSequences, with_auxiliary
 from training.configs import FULL_SOFTMAX, UserModelSettings
+from training.parallel import ALONE, Alone
 from training.recommender import top_items
 from training.sequences import Batch, Tokens, TrainingWindows, last_windows, padded
 from training.softmax_loss import mean_log_sum_exp, native_bfloat16
 from training.splits import Split
-from training.trainer import Trained, TrainerSettings, seed_everything, train
+from training.trainer import Tell, Trained, TrainerSettings, seed_everything, train
 
 VALIDATED_AT = 10
 USERS_AT_ONCE = 1_024
@@ -95,11 +97,20 @@ class UserModelTrainer:
         settings: UserModelSettings,
         *,
         device: str = "cpu",
-        tell: Callable[[dict[str, float]], None] = lambda _: None,
+        tell: Tell = lambda _: None,
         checkpoints: Path | None = None,
+        workers: int = 1,
+        group: Alone = ALONE,
     ) -> None:
-        self.catalogue, self.settings, self.device, self._tell = catalogue, settings, device, tell
-        self._checkpoints = checkpoints
+        """`checkpoints`: a folder from which a run that is killed goes on. `workers`: Ray workers that train together;
+        `group`: they, seen from one of them."""
+        self.catalogue, self.settings, self.device, self.tell = catalogue, settings, device, tell
+        self.workers, self._checkpoints, self._group = workers, checkpoints, group
+
+    def with_(self, **changed: Any) -> "UserModelTrainer":
+        """The same with other keyword arguments."""
+        kept = {"device": self.device, "tell": self.tell, "checkpoints": self._checkpoints, "workers": self.workers}
+        return UserModelTrainer(self.catalogue, self.settings, **{**kept, "group": self._group, **changed})
 
     def fit(self, tokens: Tokens, seed: int, epochs: int) -> Fitted:
         """Train on the tokens, exactly so many epochs."""
@@ -112,9 +123,18 @@ class UserModelTrainer:
         some = np.sort(rng.permutation(len(held.users))[: self.settings.validation_users])
         return self._fit(tokens, seed, self.settings.max_epochs, (held.users[some], items[indptr[some]]))
 
-    def _fit(self, tokens: Tokens, seed: int, epochs: int, held: tuple[NDArray, NDArray] | None) -> Fitted:
+    def _fit(self, *arguments: Any) -> Fitted:
+        if self.workers == 1:
+            return self.fit_here(*arguments)
+        from training.ray_workers import fit_on_workers  # noqa: PLC0415 - Ray: only where it is asked for
+
+        return fit_on_workers(self, arguments, self.workers)
+
+    def fit_here(self, tokens: Tokens, seed: int, epochs: int, held: tuple[NDArray, NDArray] | None) -> Fitted:
+        """Train in this process: until the items `held` of its users are found no better, or so many epochs."""
         settings = self.settings
         seed_everything(seed)
+        stage = "user-model" if held is None else "user-model-held-out"
         windows = TrainingWindows(tokens, length=settings.length, window=settings.window, decay=settings.window_decay)
         words = self.catalogue.vocabulary(windows.item_counts(len(self.catalogue.item_ids)))
         inputs = self.catalogue.inputs(words)
@@ -131,10 +151,14 @@ class UserModelTrainer:
         )
         model = UserModel(config, settings.dropout, settings.id_dropout, settings.part_dropout)
         objective = NextItems(tokens, inputs, settings, seed, self.device)
+        loss, generators, group = objective.loss, (objective.generator,), self._group
+        if settings.auxiliary:
+            beside = AugmentedSequences(tokens, TowerItems.of(inputs, self.device), seed, self.device)
+            loss, generators = with_auxiliary(loss, beside, settings.auxiliary), (*generators, beside.generator)
         trained = train(
             model,
-            lambda rng: windows.batches(rng, settings.batch_users),
-            objective.loss,
+            lambda rng: windows.batches(rng, settings.batch_users, slice(group.rank, None, group.count)),
+            loss,
             TrainerSettings(
                 epochs=epochs,
                 learning_rate=settings.learning_rate,
@@ -146,9 +170,13 @@ class UserModelTrainer:
                 seed=seed,
                 device=self.device,
                 checkpoint=self._checkpoint(tokens, seed, None if held else epochs),
+                stage=stage,
+                group=group,
             ),
             None if held is None else lambda model: objective.recall(model, *held),
-            self._tell,
+            self.tell,
+            generators=generators,
+            weight_of=lambda batch: float(batch.weights.sum()),
         )
         weights = {name: value.cpu().numpy() for name, value in trained.model.state_dict().items()}
         fitted = NumpyUserModel(config, weights)
@@ -178,7 +206,7 @@ class NextItems:
         self._half = native_bfloat16(device)
         self._tokens, self._items, self._settings = tokens, TowerItems.of(inputs, device, half=self._half), settings
         self._device = device
-        self._rng = np.random.default_rng(seed + 1)
+        self.generator = np.random.default_rng(seed + 1)
         self._count = len(inputs)
         self._known = np.flatnonzero(inputs.count > 0)
 
@@ -203,7 +231,7 @@ class NextItems:
         others = np.setdiff1d(self._known, needed, assume_unique=True)
         drawn, negatives = others, self._settings.negatives
         if len(self._known) > FULL_SOFTMAX * negatives:
-            drawn = self._rng.choice(others, min(negatives, len(others)), replace=False)
+            drawn = self.generator.choice(others, min(negatives, len(others)), replace=False)
         stands = np.full(len(needed) + len(drawn), len(others) / max(len(drawn), 1), np.float32)
         stands[: len(needed)] = 1
         return np.concatenate([needed, drawn]), stands

@@ -1,6 +1,7 @@
 """`portrait models`: what was trained, what serves, and how to change that without a restart."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,10 @@ import typer
 from services.cli.output import console, print_json, print_table
 
 if TYPE_CHECKING:
+    from services.registry.manifest import Measured
     from services.registry.registry import ModelRegistry
+
+SHOWN_FEATURES = 10
 
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 Version = Annotated[str, typer.Argument(help="A version of `portrait models list`; `linear-blend` is always there.")]
@@ -17,7 +21,7 @@ Version = Annotated[str, typer.Argument(help="A version of `portrait models list
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Trained models: list, show, promote, roll back, try out.", no_args_is_help=True)
-    for command in (list_models, show, promote, rollback, canary, shadow):
+    for command in (list_models, show, promote, rollback, canary, shadow, compare):
         group.command("list" if command is list_models else None)(command)
     app.add_typer(group, name="models")
 
@@ -60,12 +64,18 @@ def show(version: Version, json: Json = False) -> None:
         return
     data = document.pop("data")
     rows = [
-        (name, value) for name, value in document.items() if name not in ("files", "metrics", "baseline", "features")
+        (name, value)
+        for name, value in document.items()
+        if name not in ("files", "metrics", "baseline", "features", "importances", "encoders")
     ]
     rows += [(f"data {name}", value) for name, value in data.items()]
     rows += [
         (f"{name}, over the blend's {manifest.baseline[name].mean:.4f}", f"{m.mean:.4f} ({m.low:.4f}–{m.high:.4f})")
         for name, m in manifest.metrics.items()
+    ]
+    rows += [(f"encoder {name}", value) for name, value in manifest.encoders.items()]
+    rows += [
+        (f"importance {name}", f"{value:.3f}") for name, value in list(manifest.importances.items())[:SHOWN_FEATURES]
     ]
     rows += [
         (f"file {name}", f"{entry.bytes:,} bytes, sha256 {entry.sha256[:16]}…")
@@ -107,6 +117,62 @@ def shadow(
     console().print(
         "no shadow" if found.shadow is None else f"{found.shadow} is computed for {found.shadow_share:.1%} of requests"
     )
+
+
+def compare(
+    hours: Annotated[float, typer.Option(min=0.01, help="Of the lists shown in the last so many hours.")] = 24.0,
+    json: Json = False,
+) -> None:
+    """What users made of the lists of each model, canary beside champion; how a shadow's lists differ."""
+    from dataclasses import asdict  # noqa: PLC0415 - loaded when needed: --help stays quick
+
+    import msgspec  # noqa: PLC0415 - as above
+
+    from services.core.addresses import resolve_addresses  # noqa: PLC0415 - as above
+    from services.core.clock import utc_now  # noqa: PLC0415 - as above
+    from services.core.settings import get_settings  # noqa: PLC0415 - as above
+    from services.db.session import make_engine, transaction  # noqa: PLC0415 - as above
+    from services.registry.traffic import traffic_by_model  # noqa: PLC0415 - as above
+
+    settings = get_settings()
+    addresses, now = resolve_addresses(settings), utc_now()
+    engine = make_engine(addresses.sqlalchemy_url, pool_size=1)
+    try:
+        with transaction(engine) as connection:
+            found = traffic_by_model(connection, now - timedelta(hours=hours), now)
+    finally:
+        engine.dispose()
+    overlap = shadow_overlap(addresses.http_url, min(settings.keys, default=""))
+    if json:
+        print_json({"models": [msgspec.to_builtins(asdict(each)) for each in found], "shadow": overlap})
+        return
+    rows = [(each.model, each.users, each.lists, _span(each.clicks), _span(each.purchases)) for each in found]
+    print_table(("model", "users", "lists", "clicks a list", "purchases a list"), rows)
+    if overlap:
+        console().print(
+            f"the shadow answered {overlap['requests']:.0f} requests again: its first ten items have "
+            f"{overlap['overlap']:.0%} in common with what was shown"
+        )
+
+
+def _span(measured: "Measured") -> str:
+    return f"{measured.mean:.3f} ({measured.low:.3f}–{measured.high:.3f})"
+
+
+def shadow_overlap(http_url: str | None, key: str = "") -> dict[str, float]:
+    """How many requests the shadow of the gateway that answers computed, and the mean share of items in common."""
+    import httpx  # noqa: PLC0415 - loaded when needed: --help stays quick
+
+    if not http_url:
+        return {}
+    try:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        text = httpx.get(f"{http_url}/metrics", headers=headers, timeout=5).text
+    except httpx.HTTPError:
+        return {}
+    values = dict(re.findall(r"^portrait_shadow_overlap_(sum|count) (\S+)", text, re.MULTILINE))
+    count = float(values.get("count", 0))
+    return {"requests": count, "overlap": float(values["sum"]) / count} if count else {}
 
 
 def _registry() -> "ModelRegistry":

@@ -1,10 +1,11 @@
 """`portrait train`: a new version of the learned models, trained on the workers from everything that is stored."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from services.cli.output import console, print_json
+from services.core.errors import InvalidInput
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +16,10 @@ def register(app: typer.Typer) -> None:
 def train(
     config: Annotated[str, typer.Option(help="Named settings: default, small.")] = "default",
     seed: Annotated[int, typer.Option(help="Of everything that is random.")] = 0,
+    what: Annotated[
+        str, typer.Option(help="models: user model and ranker; text-encoder: adapt it to the shop (LoRA).")
+    ] = "models",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train the user model together (Ray).")] = 1,
     promote: Annotated[bool, typer.Option(help="Let the new version serve if it passes the quality gate.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -24,11 +29,29 @@ def train(
     from services.core.settings import get_settings  # noqa: PLC0415 - as above
     from services.core.types import JobKind  # noqa: PLC0415 - as above
 
-    parameters = {"config": config, "seed": seed, "promote": promote}
-    result = run_and_watch(resolve_addresses(get_settings()), JobKind.TRAIN, parameters)
+    if what not in ("models", "text-encoder"):
+        raise InvalidInput(f"--what {what}: it is models or text-encoder")
+    parameters = {"what": what, "config": config, "seed": seed, "promote": promote, "workers": workers}
+    result = run_and_watch(resolve_addresses(get_settings()), JobKind.TRAIN, parameters, label=f"train {what}")
     if json:
         print_json(result)
-        return
+    elif what == "text-encoder":
+        _print_adapter(result)
+    else:
+        _print_version(result)
+
+
+def _print_adapter(result: dict[str, Any]) -> None:
+    pairs = ", ".join(f"{count:,} {kind}" for kind, count in result["pairs"].items())
+    console().print(f"recall@10 of unseen items: {result['before']:.4f} before, {result['after']:.4f} after")
+    console().print(f"learned from {pairs} in {result['epochs']} epochs")
+    if result["after"] > result["before"]:
+        console().print(f"use it with PORTRAIT_TEXT_ENCODER={result['folder']}: all items are embedded anew")
+    else:
+        console().print("it is no better than its base: leave PORTRAIT_TEXT_ENCODER as it is")
+
+
+def _print_version(result: dict[str, Any]) -> None:
     metrics = ", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
     console().print(f"{result['version']}: {metrics} in {result['seconds']:.0f} s ({result['epochs']} epochs)")
     console().print(f"NDCG@10 is {result['gain']:.3f} times that of the linear blend, on users held out of training")

@@ -60,5 +60,20 @@ class HomePaths:
         return self.home / "datasets"
 
     @property
+    def tracking(self) -> Path:
+        """What MLflow (without a server) and TensorBoard keep of training runs."""
+        return self.home / "tracking"
+
+    @property
+    def encoders(self) -> Path:
+        """Text encoders that were adapted to the shop, a folder a version."""
+        return self.home / "encoders"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Of trainings under way: what is killed goes on from here."""
+        return self.home / "cache" / "training"
+
+    @property
     def cache(self) -> Path:
         return self.home / "cache"

@@ -47,7 +47,9 @@ class Settings(BaseSettings):
     image_encoder: str = Field(
         DEFAULT_IMAGE_ENCODER, description="Offline default or a Hugging Face model name or path."
     )
-    mlflow_tracking_uri: str | None = Field(None, description="MLflow server; files under `home` when unset.")
+    mlflow_tracking_uri: str | None = Field(
+        None, description="MLflow server; a SQLite file under `home` when unset, no MLflow at all when `none`."
+    )
     surfaces: dict[str, SurfaceBudget] = Field(
         default_factory=dict, description="JSON: by surface how fresh portraits must be, and what is shown when not."
     )

@@ -99,3 +99,23 @@ def read_impressions(connection: Connection, *, since: datetime, until: datetime
         "ORDER BY timestamp, request_id, position"
     )
     return copy_out(connection, query, [since, until])
+
+
+OUTCOMES = """
+WITH lists AS (
+  SELECT request_id, min(user_id) AS user_id, min(model) AS model
+  FROM impressions WHERE timestamp >= %(since)s AND timestamp < %(until)s GROUP BY request_id
+), outcomes AS (
+  SELECT lists.request_id, count(*) FILTER (WHERE events.type = 'click') AS clicks,
+    count(*) FILTER (WHERE events.type = 'purchase') AS purchases
+  FROM lists JOIN events ON events.user_id = lists.user_id AND events.request_id = lists.request_id
+  WHERE events.timestamp >= %(since)s AND events.type IN ('click', 'purchase') GROUP BY lists.request_id
+)
+SELECT model, user_id, count(*), coalesce(sum(clicks), 0)::bigint, coalesce(sum(purchases), 0)::bigint
+FROM lists LEFT JOIN outcomes USING (request_id) GROUP BY model, user_id ORDER BY model, user_id
+"""
+
+
+def outcomes_by_model(connection: Connection, since: datetime, until: datetime) -> list[tuple[str, str, int, int, int]]:
+    """(model, user, lists, clicks, purchases) of the lists shown in [since, until)."""
+    return raw(connection).execute(OUTCOMES, {"since": since, "until": until}).fetchall()

@@ -12,9 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from services.core.settings import DEFAULT_TEXT_ENCODER
+from services.encoders.adapter import read_adapter, with_adapter
 from services.encoders.batching import TokenBatch, token_batches
 from services.encoders.device import DevicePolicy, resolve_device
 from services.encoders.pretrained import (
+    EncoderUnavailable,
     load_pretrained,
     packaged_path,
     read_json,
@@ -50,7 +52,7 @@ class TextEncoder:
         self.policy = policy
         self._tokenizer = tokenizer
         self._model = model.eval().to(policy.device)
-        self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self.dimension = int(model.config.hidden_size)
         vocabulary = json.dumps(tokenizer.get_vocab(), sort_keys=True)
         self.version = f"{name.rstrip('/').rsplit('/', 1)[-1]}-" + weights_fingerprint(
@@ -92,8 +94,8 @@ class TextEncoder:
     def _encode_chunk(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
         positions: dict[str, int] = {}
         inverse = np.fromiter((positions.setdefault(text, len(positions)) for text in texts), np.int64, len(texts))
-        sequences = self._tokenise(list(positions), purpose)
-        batches = token_batches(sequences, self.policy.token_budget, self._pad_id)
+        sequences = self.tokenise(list(positions), purpose)
+        batches = token_batches(sequences, self.policy.token_budget, self.pad_id)
         rows, parts = [], []
         with self.policy.inference():
             for batch in batches:
@@ -104,8 +106,11 @@ class TextEncoder:
         unique[np.concatenate(rows)] = vectors
         return unique[inverse]
 
-    def _tokenise(self, texts: list[str], purpose: Purpose) -> list[list[int]]:
+    def tokenise(self, texts: list[str], purpose: Purpose) -> list[list[int]]:
+        """Token ids of each text, cut at the model's limit."""
         prefix = self.config.passage_prefix if purpose == "passage" else self.config.query_prefix
+        if not texts:
+            return []
         limit = CHARACTERS_PER_TOKEN * self.config.max_tokens
         return self._tokenizer(
             [prefix + _encodable(text[:limit]) for text in texts],
@@ -135,22 +140,44 @@ class TextEncoder:
         ids_BL = self.policy.to_device(torch.from_numpy(batch.ids))
         mask_BL = self.policy.to_device(torch.from_numpy(batch.mask))
         hidden_BLD = self._model(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
-        if self.config.pooling == "first":
-            pooled_BD = hidden_BLD[:, 0].float()
-        else:
-            weight_BL1 = mask_BL.unsqueeze(-1)
-            pooled_BD = (hidden_BLD.float() * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1)
-        return F.normalize(pooled_BD, dim=1)
+        return pooled(hidden_BLD, mask_BL, self.config)
+
+
+def pooled(hidden_BLD: torch.Tensor, mask_BL: torch.Tensor, config: TextEncoderConfig) -> torch.Tensor:
+    """(B, D) unit rows of the tokens' representations."""
+    if config.pooling == "first":
+        return F.normalize(hidden_BLD[:, 0].float(), dim=1)
+    weight_BL1 = mask_BL.unsqueeze(-1)
+    return F.normalize((hidden_BLD.float() * weight_BL1).sum(1) / weight_BL1.sum(1).clamp(min=1), dim=1)
 
 
 def load_text_encoder(name: str = DEFAULT_TEXT_ENCODER, device: str = "auto") -> TextEncoder:
-    """The encoder of that name: the packaged default, a folder, or a Hugging Face model (cache first, then hub).
+    """The encoder of that name: the packaged default, a folder (of a model, or of an adapter on top of one), or a
+    Hugging Face model (cache first, then hub).
 
     Raises:
         EncoderUnavailable: the model is not here and cannot be fetched; the detail says what to do.
         ConfigurationError: the device is unknown or absent.
     """
     policy = resolve_device(device)
+    folder = Path(name).expanduser()
+    adapter = read_adapter(folder)
+    if adapter is None:
+        return TextEncoder(name, *load_parts(name), policy)
+    model, tokenizer, config = load_parts(adapter.base)
+    if TextEncoder(adapter.base, model, tokenizer, config, policy).version != adapter.base_version:
+        raise EncoderUnavailable(
+            f"{folder} changes {adapter.base_version}, which is not the {adapter.base} that is here"
+        )
+    return TextEncoder(name, with_adapter(model, folder), tokenizer, config, policy)
+
+
+def load_parts(name: str) -> tuple[Any, Any, TextEncoderConfig]:
+    """(model, tokenizer, config) of a base encoder.
+
+    Raises:
+        EncoderUnavailable: as `load_text_encoder`.
+    """
     library = transformers()
     packaged = packaged_path(name)
     source = str(packaged) if packaged is not None else str(Path(name).expanduser()) if Path(name).exists() else name
@@ -158,7 +185,7 @@ def load_text_encoder(name: str = DEFAULT_TEXT_ENCODER, device: str = "auto") ->
     model = load_pretrained(library.AutoModel, source, dtype=torch.float32)
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
-    return TextEncoder(name, model, tokenizer, _read_config(name, source, model, tokenizer), policy)
+    return model, tokenizer, _read_config(name, source, model, tokenizer)
 
 
 def _read_config(name: str, source: str, model: Any, tokenizer: Any) -> TextEncoderConfig:

@@ -47,6 +47,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     `baseline`: what it and the linear blend reach on the same held-out users; `gain`: the ratio of both, of NDCG@10.
     `taught_by`: whether served lists (impressions) taught the ranker or sampled candidates; `dataset`: the digest of
     the exported lists.
+    `encoders`: versions of the encoders that `space` is made of, by modality; `importances`: by feature the mean size
+    of what it adds to the ranker's score of a candidate.
     """
 
     version: str
@@ -67,6 +69,8 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     commit: str = ""
     taught_by: str = "candidates"
     dataset: str = ""
+    encoders: dict[str, str] = {}
+    importances: dict[str, float] = {}
     files: dict[str, FileEntry] = {}
     format: int = FORMAT
 

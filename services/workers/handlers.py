@@ -104,7 +104,9 @@ class Handlers:
         context = self._context
         report = embed_items(context.engine, context.encoders, progress, retry=_flag(parameters, "retry"))
         with transaction(context.engine) as connection:
-            mark = {"encoders": context.encoder_names, "space": context.encoders.space}
+            encoders = context.encoders
+            versions = {"text": encoders.text.version, "image": encoders.image.version}
+            mark = {"encoders": context.encoder_names, "space": encoders.space, "versions": versions}
             set_checkpoint(connection, SPACE_CHECKPOINT, mark)
         return report.as_dict()
 
@@ -247,8 +249,8 @@ class Handlers:
         """
         from services.workers.training import train_models  # noqa: PLC0415 - torch, on the queue that needs it
 
-        context, storage = self._context, self._context.settings.storage_url
-        return train_models(context.engine, context.paths, lambda: context.stores.reader, parameters, progress, storage)
+        context = self._context
+        return train_models(context.engine, context.settings, lambda: context.stores.reader, parameters, progress)
 
 
 def _profiles_mark(connection: Any) -> dict[str, Any]:

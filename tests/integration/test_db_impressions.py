@@ -1,12 +1,15 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 from sqlalchemy import Engine
 
 from services.core.addresses import Addresses
+from services.db.events import insert_events
 from services.db.impressions import ServedList, insert_impressions, read_impressions
 from services.db.session import make_engine, transaction
+from services.registry.traffic import traffic_by_model
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -51,6 +54,37 @@ def test_lists_come_back_as_they_were_shown(engine: Engine):
     assert found[1]["timestamp"] == NOON + timedelta(seconds=0.25)
     assert (found[3]["user_id"], found[3]["surface"], found[3]["propensity"]) == (strange, None, 0.125)
     assert found[3]["sources"] == []
+
+
+def test_models_are_compared_by_what_came_of_their_lists(engine: Engine):
+    later = NOON + timedelta(days=40)
+    shown = {"timestamp": later.timestamp()}
+    lists = [
+        served("t1", "a", "b", user_id="u1", model="linear-blend@1", **shown),
+        served("t2", "a", user_id="u2", model="linear-blend@1", **shown),
+        served("t3", "a", "b", user_id="u3", model="learned@v1", **shown),
+        served("t4", "a", user_id="u3", model="learned@v1", **shown),
+    ]
+    caused = [("t1", "u1", "click"), ("t3", "u3", "click"), ("t3", "u3", "purchase"), ("t4", "u3", "click")]
+    caused += [("t1", "u9", "click"), ("t0", "u1", "click"), ("t3", "u3", "view")]  # of others, of no list, no click
+    events = pa.table(
+        {
+            "event_id": [f"traffic-{n}" for n in range(len(caused))],
+            "request_id": [request for request, _, _ in caused],
+            "user_id": [user for _, user, _ in caused],
+            "item_id": ["a"] * len(caused),
+            "type": [kind for _, _, kind in caused],
+            "timestamp": pa.array([later + timedelta(seconds=9)] * len(caused), pa.timestamp("us", "UTC")),
+        }
+    )
+    with transaction(engine) as connection:
+        insert_impressions(connection, lists)
+        insert_events(connection, events)
+        found = traffic_by_model(connection, later, later + timedelta(seconds=1))
+        assert traffic_by_model(connection, later + timedelta(seconds=1), later + timedelta(days=1)) == []
+    assert [(each.model, each.users, each.lists) for each in found] == [("learned@v1", 1, 2), ("linear-blend@1", 2, 2)]
+    assert [(each.clicks.mean, each.purchases.mean) for each in found] == [(1.0, 0.5), (0.5, 0.0)]
+    assert (found[1].clicks.low, found[1].clicks.high) == (0.0, 1.0)
 
 
 def test_no_lists_write_nothing(engine: Engine):

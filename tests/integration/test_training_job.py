@@ -36,7 +36,7 @@ def engine(database: Addresses) -> Iterator[Engine]:
 
 @pytest.fixture
 def handlers(engine: Engine, tmp_path: Path) -> Handlers:
-    return Handlers(SimpleNamespace(engine=engine, paths=HomePaths(tmp_path), settings=Settings(home=tmp_path)))
+    return Handlers(SimpleNamespace(engine=engine, settings=Settings(home=tmp_path, mlflow_tracking_uri="none")))
 
 
 def fill(engine: Engine) -> None:

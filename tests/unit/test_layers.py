@@ -32,8 +32,10 @@ BESIDE: dict[str, tuple[str, ...]] = {
         "services.recommend",
         "feature_repo.names",
     ),
+    "training.text_encoder": ("services.core", "services.encoders", "training"),
 }
-"""What stands outside the row, with what it may import."""
+"""What stands outside the row, with what it may import. Adapting the text encoder is the one training that reads texts:
+it must cut, pool and prefix them as serving does (ADR 7)."""
 
 EXTRA: dict[str, tuple[str, ...]] = {
     "services.cli": ("services.runtime", "services.simulation", "services.workers.dispatch"),
@@ -44,7 +46,9 @@ EXTRA: dict[str, tuple[str, ...]] = {
 FRAMEWORKS: dict[str, tuple[str, ...]] = {
     "feast": ("feature_repo", "services.features.online", "services.features.offline"),
     "celery": ("services.workers",),
-    "ray": ("services.serve",),
+    "ray": ("services.serve", "training.ray_workers"),
+    "mlflow": ("services.registry.mlflow_log",),
+    "peft": ("services.encoders.adapter", "training.text_encoder"),
     "training": ("training",),
 }
 """Where each may be imported, at the top of a module or inside a function."""

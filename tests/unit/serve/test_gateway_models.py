@@ -41,11 +41,17 @@ def shop(folder: Path, items: int) -> None:
     publish(snapshots, build_snapshot(synthetic_tables(items), snapshots, now=NOW))
 
 
-def add_model(watcher: SnapshotWatcher, folder: Path, version: str, space: str | None = None) -> ModelRegistry:
+def add_model(
+    watcher: SnapshotWatcher,
+    folder: Path,
+    version: str,
+    space: str | None = None,
+    features: tuple[str, ...] = FEATURES,
+) -> ModelRegistry:
     torch.manual_seed(len(version))
     snapshot = watcher.serving.snapshot
     config = UserModelConfig(snapshot.dimension, 10, 0, 0, width=8)
-    ranking = RankerConfig(FEATURES, hidden=(4, 4))
+    ranking = RankerConfig(features, hidden=(4, 4))
     user, rank = UserModel(config), RankerNetwork(ranking)
     words = Vocabulary(tuple(snapshot.item_ids[:10]), (), (), (), np.ones(10, np.float32))
     plain = ({name: value.numpy() for name, value in module.state_dict().items()} for module in (user, rank))
@@ -58,7 +64,7 @@ def add_model(watcher: SnapshotWatcher, folder: Path, version: str, space: str |
     one = Measured(1.0, 1.0, 1.0)
     manifest = ModelManifest(
         version=version, created=1.0, config="small", seed=0, space=snapshot.space if space is None else space,
-        features=FEATURES, feature_service="ranking", feature_hash=feature_hash(FEATURES), snapshot="",
+        features=features, feature_service="ranking", feature_hash=feature_hash(features), snapshot="",
         data=DataRange(1, 1, 1, "", "", "click", "d"), metrics={"ndcg@10": one, "recall@10": one},
         baseline={"ndcg@10": one, "recall@10": one}, gain=one, epochs=1, seconds=1.0,
     )  # fmt: skip
@@ -109,13 +115,15 @@ def test_model_and_snapshot_change_together(watcher: SnapshotWatcher, tmp_path: 
     assert len(watcher.serving.pipeline._queries.vectors) == 80
 
 
-@pytest.mark.parametrize("fault", ["damaged", "of another space", "gone"])
+@pytest.mark.parametrize("fault", ["damaged", "of another space", "of other features", "gone"])
 def test_a_model_that_cannot_serve_leaves_the_old_one_in_place(
     watcher: SnapshotWatcher, tmp_path: Path, fault: str
 ) -> None:
     add_model(watcher, tmp_path, "one").promote("one")
     watcher.refresh()
-    registry = add_model(watcher, tmp_path, "two", space="another" if fault == "of another space" else None)
+    space = "another" if fault == "of another space" else None
+    features = FEATURES[1:] if fault == "of other features" else FEATURES
+    registry = add_model(watcher, tmp_path, "two", space, features)
     registry.promote("two", force=True)
     if fault == "damaged":
         (tmp_path / "models" / "two" / USER_MODEL).write_bytes(b"cut short")

@@ -7,7 +7,8 @@ from hand_split import split_of
 
 from services.core.errors import InvalidInput
 from training.event_log import make_event_log
-from training.splits import by_time, leave_one_out, only_cold_items
+from training.sequences import tokens_of
+from training.splits import Split, by_time, hold_out_last, leave_one_out, only_cold_items
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -140,3 +141,19 @@ def test_cold_items_are_in_nothing_known_and_alone_are_asked_for():
     assert (np.diff(cold.recency(1.0).indptr)[cold.users] > 0).all()
     with pytest.raises(InvalidInput):
         only_cold_items(split, 1.5)
+
+
+def test_what_led_to_a_purchase_is_not_known_before_it():
+    """The funnel of the last purchase is part of the answer; the same item viewed days before is history."""
+    rows = [("a", "view", 0), ("b", "purchase", 60), ("a", "purchase", 120), ("c", "view", 3_000), ("d", "view", 6_000)]
+    rows += [("c", "click", 6_001), ("e", "view", 6_002), ("c", "cart", 6_003), ("c", "purchase", 6_010)]
+    log = make_event_log(events(*(("ada", *row) for row in rows)), list("abcde"))
+    known = [True] * 5 + [False, True, False, False]
+    test = leave_one_out(log).test
+    assert test.history.tolist() == known
+    whole = np.ones(len(rows), bool)
+    held = hold_out_last(Split("all", log, whole, whole, np.zeros(0, np.int64)))
+    assert held.fit.tolist() == known and held.targets.tolist() == [8]
+    found = tokens_of(held, whole)
+    assert ["abcde"[item] for item in found.item] == ["b", "a", "c", "d", "e", "c"]
+    assert found.target.tolist() == [True, True, False, False, False, True]
