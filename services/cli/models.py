@@ -88,7 +88,16 @@ def promote(
     version: Version, force: Annotated[bool, typer.Option(help="Whatever the quality gate says.")] = False
 ) -> None:
     """Let a version serve, if it is not worse than what serves. Gateways take it up within seconds."""
-    verdict = _registry().promote(version, force=force)
+    from services.core.paths import HomePaths  # noqa: PLC0415 - loaded when needed: --help stays quick
+    from services.core.settings import get_settings  # noqa: PLC0415 - as above
+    from services.features.snapshot import current_snapshot  # noqa: PLC0415 - as above
+    from services.features.snapshot_files import read_manifest  # noqa: PLC0415 - as above
+    from services.features.transforms import FEATURES  # noqa: PLC0415 - as above
+    from services.registry.registry import Needs  # noqa: PLC0415 - as above
+
+    folder = current_snapshot(HomePaths(get_settings().home).snapshots)
+    needs = Needs(FEATURES, None if folder is None else read_manifest(folder).space)
+    verdict = _registry().promote(version, force=force, needs=needs)
     console().print(f"{version} serves: {verdict.reason}")
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from services.core.errors import Conflict, CorruptArtefact, InvalidInput, NotFound
 from services.registry.artefact import LoadedModel, load_artefact
 from services.registry.gate import Verdict, judge
-from services.registry.manifest import MANIFEST, ModelManifest, read_manifest, verify, write_manifest
+from services.registry.manifest import MANIFEST, ModelManifest, feature_hash, read_manifest, verify, write_manifest
 
 ROLLOUT = "rollout.json"
 BLEND = "linear-blend"
@@ -34,6 +35,24 @@ class Rollout(msgspec.Struct, frozen=True):
     shadow: str | None = None
     shadow_share: float = 0.0
     changed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a model must read to serve: the ranker's `features`, and vectors of the item snapshot's `space` (None: there
+    is no snapshot yet)."""
+
+    features: tuple[str, ...]
+    space: str | None = None
+
+    def check(self, manifest: ModelManifest) -> None:
+        """Raises CorruptArtefact where the model reads something else."""
+        if manifest.feature_hash != feature_hash(self.features):
+            raise CorruptArtefact(f"{manifest.version} ranks by other features than this version computes: train again")
+        if self.space is not None and manifest.space != self.space:
+            raise CorruptArtefact(
+                f"{manifest.version} reads vectors of {manifest.space}, items have those of {self.space}: train again"
+            )
 
 
 class ModelRegistry:
@@ -101,11 +120,13 @@ class ModelRegistry:
         except (OSError, msgspec.DecodeError) as error:
             raise CorruptArtefact(f"{self.folder / ROLLOUT} cannot be read: promote a model again") from error
 
-    def promote(self, version: str, *, force: bool = False) -> Verdict:
+    def promote(self, version: str, *, force: bool = False, needs: Needs | None = None) -> Verdict:
         """Let a version serve, if it passes the gate (`force`: whatever the gate says).
 
+        `needs`: what the gateways are known to compute; a model that reads something else could not serve.
+
         Raises:
-            NotFound, CorruptArtefact: it is not there, or damaged.
+            NotFound, CorruptArtefact: it is not there, or damaged, or does not fit `needs`.
             Conflict: it does not pass.
         """
         now = self._readable_rollout()
@@ -113,6 +134,8 @@ class ModelRegistry:
             verdict = Verdict(True, "the linear blend needs no model")
         else:
             candidate = verify(self._existing(version))
+            if needs is not None:
+                needs.check(candidate)
             verdict = judge(candidate, self._judged_against(now.champion))
         if not verdict.passes and not force:
             raise Conflict(f"{version} was not promoted: {verdict.reason}. `--force` promotes it all the same")

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
 import tiny_training
 
-SETTINGS = replace(tiny_training.SETTINGS, dropout=0.0, id_dropout=0.0, part_dropout=0.0)
+SETTINGS = replace(tiny_training.SETTINGS, negatives=1_000, dropout=0.0, id_dropout=0.0, part_dropout=0.0)
 
 
 def test_two_workers_reach_the_loss_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from services.networks.user_model import UserModel
 from services.registry.artefact import RANKER, USER_MODEL, write_artefact
 from services.registry.gate import judge
 from services.registry.manifest import DataRange, Measured, ModelManifest, feature_hash
-from services.registry.registry import BLEND, ModelRegistry, Rollout
+from services.registry.registry import BLEND, ModelRegistry, Needs, Rollout
 
 WORDS = Vocabulary(("a", "b", "ü"), ("x",), ("acme",), (1.5, 2.25), np.float32([3, 0, 2]))
 
@@ -133,6 +133,17 @@ def test_a_worse_model_is_not_promoted_unless_told(registry: ModelRegistry, tmp_
 )
 def test_the_gate(candidate: ModelManifest, champion: ModelManifest | None, passes: bool) -> None:
     assert judge(candidate, champion).passes is passes
+
+
+def test_a_model_that_reads_something_else_is_not_promoted(registry: ModelRegistry, tmp_path: Path) -> None:
+    publish(registry, tmp_path, "one")
+    fits = registry.manifest("one")
+    for needs in (Needs(("other",), fits.space), Needs(fits.features, "another space")):
+        with pytest.raises(CorruptArtefact, match="train again"):
+            registry.promote("one", force=True, needs=needs)
+    assert registry.rollout().champion == BLEND
+    registry.promote("one", needs=Needs(fits.features, fits.space))
+    assert registry.rollout().champion == "one"
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "flipped", "manifest"])

@@ -62,7 +62,7 @@ def test_what_a_user_does_after_the_target_is_unknown():
     )  # fmt: skip
     test = leave_one_out(log).test
     assert targets(test) == {"u": "c"}
-    assert held(test, test.history) == {"u": "abc"}
+    assert held(test, test.history) == {"u": "ab"}
     assert test.seen.toarray().tolist() == [[1, 1, 0, 0]]
 
 
