@@ -173,7 +173,8 @@ def fit_ranker(
 def held_ndcg(model: nn.Module, held: Examples, config: RankerConfig) -> float:
     """Mean NDCG@10 over users, by the strongest task that was trained, among the candidates."""
     task = TASKS.index(config.trained[-1])
-    logits = model(torch.as_tensor(held.features.astype(np.float32)))[:, task].cpu().numpy()
+    features = torch.as_tensor(held.features.astype(np.float32), device=_device(model))
+    logits = model(features)[:, task].cpu().numpy()
     if held.weights is not None:
         return gain_of_hits(logits, held.hits[:, task], held.starts, held.weights)
     return ndcg_of_lists(logits, held.hits[:, task], held.starts)
@@ -263,6 +264,10 @@ def _standardise(network: RankerNetwork, features: NDArray[np.float16]) -> None:
         network.scale.copy_(torch.as_tensor(np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0)))
 
 
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
 class _Lists:
     """Batches of whole lists, and the listwise loss: of a user's candidates, which are the hits (softmax)."""
 
@@ -276,14 +281,15 @@ class _Lists:
 
     def loss(self, model: nn.Module, batch: Examples) -> Tensor:
         """Mean over tasks of the weighted mean −ln softmax of each list's hits."""
-        logits = model(torch.as_tensor(batch.features.astype(np.float32)))
-        owner = torch.as_tensor(np.repeat(np.arange(len(batch)), np.diff(batch.starts)))
-        weight, parts = torch.as_tensor(batch.weight), []
+        device = _device(model)
+        logits = model(torch.as_tensor(batch.features.astype(np.float32), device=device))
+        owner = torch.as_tensor(np.repeat(np.arange(len(batch)), np.diff(batch.starts)), device=device)
+        weight, parts = torch.as_tensor(batch.weight, device=device), []
         for task in self._tasks:
-            hits = torch.as_tensor(batch.hits[:, task].astype(np.float32)) * weight
+            hits = torch.as_tensor(batch.hits[:, task].astype(np.float32), device=device) * weight
             score = logits[:, task].float()
-            top = torch.full((len(batch),), -torch.inf).scatter_reduce(0, owner, score.detach(), "amax")
-            total = torch.zeros(len(batch)).index_add(0, owner, torch.exp(score - top[owner]))
+            top = torch.full((len(batch),), -torch.inf, device=device).scatter_reduce(0, owner, score.detach(), "amax")
+            total = torch.zeros(len(batch), device=device).index_add(0, owner, torch.exp(score - top[owner]))
             wrong = (torch.log(total) + top)[owner] - score
             parts.append((wrong * hits).sum() / hits.sum().clamp(min=1))
         return torch.stack(parts).mean()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FITTED = "fitted.pickle"
 HEARD_S = 0.5
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
+"""Nothing is reported to anybody; a busy machine may take its time to start."""
 
 
 def fit_on_workers(trainer: "UserModelTrainer", arguments: tuple, workers: int) -> "Fitted":
@@ -101,7 +103,8 @@ def _heard(fit: Any, told: Any, trainer: "UserModelTrainer") -> Any:
 def _cluster(workers: int) -> Iterator[None]:
     import ray  # noqa: PLC0415 - as above
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     address = os.environ.get("RAY_ADDRESS")
     if address:
         ray.init(address=address, log_to_driver=False)

@@ -16,6 +16,7 @@ from services.core.settings import Settings
 from services.db.checkpoints import get_checkpoint
 from services.db.served_requests import count_served_requests
 from services.db.session import transaction
+from services.encoders.device import resolve_device
 from services.features.snapshot import current_snapshot
 from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.offline import offline_serving
@@ -85,6 +86,7 @@ def train_models(
         snapshot="" if snapshot is None else snapshot.name,
         served=None if dataset is None else publish.ServedLists(dataset, reference.examination),
         encoders=versions,
+        device=str(resolve_device(settings.device).device),
         workers=workers,
         tell=tell,
         tracking=publish.TrackingConfig(paths.tracking, settings.mlflow_tracking_uri),
