@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FITTED = "fitted.pickle"
 HEARD_S = 0.5
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "180"}
-"""Nothing is reported to anybody; a busy machine may take its time to start."""
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"}
+"""Nothing is reported to anybody."""
 
 
 def fit_on_workers(trainer: "UserModelTrainer", arguments: tuple, workers: int) -> "Fitted":
