@@ -1,5 +1,6 @@
 """A shop of eight items, built by hand, and portraits of it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +34,7 @@ IDS = [row[0] for row in ITEMS]
 CO_ENGAGED = [("bowl", "cup", 0.9), ("bowl", "fork", 0.4), ("cup", "bowl", 0.7), ("desk", "hook", 0.8)]
 
 
-def build_shop(snapshots: Path) -> ItemSnapshot:
+def build_shop(snapshots: Path, pairs: tuple[tuple[str, str, float], ...] | None = None) -> ItemSnapshot:
     """The published snapshot of the eight items."""
     published = [datetime.fromtimestamp(SECONDS - row[7] * DAY, UTC) for row in ITEMS]
     vectors = [(row[0], row[8]) for row in ITEMS if row[8] is not None]
@@ -62,11 +63,15 @@ def build_shop(snapshots: Path) -> ItemSnapshot:
                 "vector": pa.array([np.array(vector, "<f4").tobytes() for _, vector in vectors], pa.binary()),
             }
         ),
-        co_engagement=pa.table(
-            dict(zip(("item_id", "neighbour_id", "score"), zip(*CO_ENGAGED, strict=True), strict=True))
-        ),
+        co_engagement=pair_table(CO_ENGAGED if pairs is None else pairs),
     )
     return ItemSnapshot.open(publish(snapshots, build_snapshot(tables, snapshots, now=NOW)))
+
+
+def pair_table(pairs: Sequence[tuple[str, str, float]]) -> pa.Table:
+    columns = list(zip(*pairs, strict=True)) or [(), (), ()]
+    schema = pa.schema([("item_id", pa.string()), ("neighbour_id", pa.string()), ("score", pa.float64())])
+    return pa.table([pa.array(values) for values in columns], names=schema.names).cast(schema)
 
 
 def portrait(**changes: object) -> Portrait:

@@ -1,5 +1,7 @@
+from pathlib import Path
+
 import pytest
-from recommend_shop import SECONDS, portrait
+from recommend_shop import SECONDS, build_shop, portrait
 
 from services.features.portrait import RecentItem, cold_portrait
 from services.recommend.pipeline import RecommendationPipeline
@@ -62,3 +64,10 @@ def test_similar_shoppers_are_named(pipeline: RecommendationPipeline):
 def test_each_type_of_event_has_its_verb(pipeline: RecommendationPipeline, event_type: str, verb: str):
     user = portrait(short_term=None, recent_items=(RecentItem("bowl", event_type, SECONDS - 10, 1.0),))
     assert reasons(pipeline, user)["cup"][0]["text"] == f"because you {verb} Blue bowl"
+
+
+def test_a_shop_in_which_nothing_was_engaged_with_together_has_reasons_too(tmp_path: Path):
+    pipeline = RecommendationPipeline(build_shop(tmp_path, pairs=()))
+    found = reasons(pipeline, cold_portrait("eve", SECONDS), recent_events=(RecentEvent("desk"),))
+    assert found and all(found.values())
+    pipeline.warm()
