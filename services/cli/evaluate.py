@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.evaluate_search import search
 from services.cli.output import console, error_console
 
 if TYPE_CHECKING:
@@ -15,11 +16,15 @@ COMPARE = "training.compare"
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(evaluate)
+    """Add `evaluate` and `evaluate search`."""
+    group = typer.Typer(invoke_without_command=True)
+    group.callback()(evaluate)
+    group.command("search")(search)
+    app.add_typer(group, name="evaluate")
 
 
 def evaluate(
+    context: typer.Context,
     events: Annotated[
         Path | None, typer.Option(help="Events in an import format; the running stack's when absent.")
     ] = None,
@@ -54,6 +59,8 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="Write a page with plots here.")] = None,
 ) -> None:
     """Compare models on data split into past and future: every item is ranked, intervals are 95% over users."""
+    if context.invoked_subcommand is not None:
+        return
     import importlib  # noqa: PLC0415 - loaded when needed: --help stays quick
 
     import orjson  # noqa: PLC0415 - as above

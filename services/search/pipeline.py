@@ -158,6 +158,20 @@ class SearchPipeline:
         query = replace(query, specificity=self._specificity(query, found))
         return self._ranking_input(portrait, query, found, query_vector, now)
 
+    def judge(
+        self,
+        portrait: Portrait | None,
+        request: SearchRequest,
+        query_vector: FloatArray | None,
+        now: float,
+        indices: IndexArray,
+    ) -> RankingInput:
+        """What the ranker would be asked about these items int32 (n,), ascending and distinct: judged or shown ones."""
+        query = self._reader.read(request)
+        found = self._retriever.judge(query, indices, query_vector)
+        query = replace(query, specificity=self._specificity(query, found))
+        return self._ranking_input(portrait, query, found, query_vector, now)
+
     def warm(self) -> None:
         """Touch what requests touch: pages of the snapshot and the index, dictionaries, buffers."""
         self.snapshot.warm()

@@ -92,7 +92,14 @@ class Retriever:
         if allowed is not None:
             taken = taken[allowed[taken]]
         found = np.union1d(np.union1d(lexical, dense), taken).astype(np.int32)
-        return Retrieved(self._scored(query, match, found, vector, taken), matched, unfiltered, match)
+        scored = _cut(self._scored(query, match, found, vector), self._config.max_candidates, taken)
+        return Retrieved(scored, matched, unfiltered, match)
+
+    def judge(self, query: UnderstoodQuery, indices: IndexArray, vector: FloatArray | None) -> Retrieved:
+        """These items, ascending and distinct, as the candidates of a query, whether or not they match it."""
+        match = self._matcher.match(query.words)
+        matched = self.alignment.indices(match.rows)
+        return Retrieved(self._scored(query, match, indices, vector), matched, matched, match)
 
     def lexical_scores(self, query: UnderstoodQuery, indices: IndexArray) -> FloatArray:
         """Boosted BM25 of items of the snapshot, float32 (n,)."""
@@ -133,9 +140,9 @@ class Retriever:
         return np.sort(found[0][kept])
 
     def _scored(
-        self, query: UnderstoodQuery, match: Match, indices: IndexArray, vector: FloatArray | None, kept: IndexArray
+        self, query: UnderstoodQuery, match: Match, indices: IndexArray, vector: FloatArray | None
     ) -> SearchCandidates:
-        """The candidates with their scores; of too many those that are best by words or by meaning."""
+        """The candidates with their scores."""
         rows = self.alignment.rows(indices)
         fields = self._matcher.field_scores(query.words, rows)
         lexical = fields @ self._matcher.boosts
@@ -146,8 +153,7 @@ class Retriever:
         held = rows >= 0
         for column, weights in enumerate(match.weights):
             found[held, column] = weights[rows[held]]
-        everything = SearchCandidates(indices, lexical, dense.astype(np.float32), fields, found)
-        return _cut(everything, self._config.max_candidates, kept)
+        return SearchCandidates(indices, lexical, dense.astype(np.float32), fields, found)
 
     def _mask(self, wanted: ItemFilter) -> BoolArray:
         """The filter's mask over all items; the latest ones are remembered."""

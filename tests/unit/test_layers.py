@@ -30,6 +30,7 @@ BESIDE: dict[str, tuple[str, ...]] = {
         "services.networks",
         "services.registry",
         "services.recommend",
+        "services.search",
         "feature_repo.names",
     ),
     "training.text_encoder": ("services.core", "services.encoders", "training"),

@@ -1,0 +1,121 @@
+"""`portrait evaluate search`: search rankers on judgements of query and product."""
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.output import console, error_console
+
+EVALUATION, JUDGEMENTS, REPORT = "training.search_evaluation", "training.search_judgements", "training.search_report"
+"""The modules that do the work, loaded by name: services do not depend on training."""
+
+
+def search(
+    judgements: Annotated[Path, typer.Option(help="CSV, TSV or JSON lines, plain, gzipped or zipped.")],
+    map: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="OURS=THEIRS: query, item_id, grade, title, description, brand, categories."),
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of the file; UTF-8, else Latin-1, when absent.")] = None,
+    models: Annotated[
+        str, typer.Option(help="Comma-separated: bm25, dense, fusion, untrained, trained.")
+    ] = "bm25,dense,fusion,untrained,trained",
+    least_judged: Annotated[int, typer.Option(min=2, help="Judged products of a query that is measured.")] = 10,
+    folds: Annotated[int, typer.Option(min=2, help="Parts the queries are split into for trained rankers.")] = 5,
+    split_seed: Annotated[int, typer.Option(help="Of the split into folds.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of what is trained.")] = 1,
+    correct: Annotated[bool, typer.Option(help="Correct spelling, as search does.")] = True,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+) -> None:
+    """Re-rank each query's judged products with every ranker; intervals are 95% over queries."""
+    import orjson  # noqa: PLC0415 - loaded when needed: --help stays quick
+
+    evaluation = importlib.import_module(EVALUATION)
+    report = importlib.import_module(REPORT)
+    wanted = wanted_models(models)
+    judged = importlib.import_module(JUDGEMENTS).read_judgements(judgements, mapping_of(map or []), encoding)
+    protocol = evaluation.SearchProtocol(least_judged, folds, split_seed)
+    lists, scores = judged_lists(judged, evaluation, correct=correct, encode=wanted != ["bm25"])
+    results = []
+    for name in wanted:
+        if name == "trained":
+            results.append(evaluation.evaluate_trained(lists, protocol, seeds=seeds))
+        else:
+            results.append(evaluation.evaluate_scores(name, lambda name=name: scores[name], lists, protocol))
+        error_console().print(f"{name} measured")
+    compared = comparison(results, judged, protocol, evaluation)
+    parts = (lists, protocol, results, compared)
+    text = report.search_markdown(*parts)
+    if json is not None:
+        json.write_bytes(orjson.dumps(report.search_document(*parts), option=orjson.OPT_INDENT_2))
+    if markdown is not None:
+        markdown.write_text(text, encoding="utf-8")
+    if html is not None:
+        html.write_text(report.search_html(*parts), encoding="utf-8")
+    console().print(text)
+
+
+def wanted_models(names: str) -> list[str]:
+    """The rankers of a comma-separated list.
+
+    Raises:
+        InvalidInput: there is no such ranker.
+    """
+    from services.core.errors import InvalidInput  # noqa: PLC0415 - loaded when needed
+
+    known = ("bm25", "dense", "fusion", "untrained", "trained")
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise InvalidInput(f"There is no ranker {(unknown or [''])[0]!r}: --models takes {', '.join(known)}")
+    return wanted
+
+
+def mapping_of(pairs: list[str]) -> dict[str, str]:
+    """From ["query=search,grade=stars"].
+
+    Raises:
+        InvalidInput: not OURS=THEIRS.
+    """
+    from services.core.errors import InvalidInput  # noqa: PLC0415 - loaded when needed
+
+    found = {}
+    for pair in (part for text in pairs for part in text.split(",")):
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not theirs:
+            raise InvalidInput(f"--map {pair}: write OURS=THEIRS")
+        found[ours.strip()] = theirs.strip()
+    return found
+
+
+def judged_lists(judged: Any, evaluation: Any, *, correct: bool, encode: bool) -> tuple[Any, dict[str, Any]]:
+    """(`training.search_evaluation.JudgedLists`, scores of the rankers that need no training by name)."""
+    from services.cli.search_data import result_lists, search_shop  # noqa: PLC0415 - loaded when needed
+    from services.core.settings import get_settings  # noqa: PLC0415 - as above
+    from services.search.features import FEATURES  # noqa: PLC0415 - as above
+    from services.search.judged import list_features  # noqa: PLC0415 - as above
+    from services.search.ranker import untrained_vector  # noqa: PLC0415 - as above
+
+    shop = search_shop(judged, get_settings(), encode=encode)
+    now = shop.pipeline.snapshot.created
+    made = list_features(shop.pipeline, shop.terms, result_lists(judged, shop), now, correct=correct)
+    scores = {
+        "bm25": made.lexical,
+        "dense": made.dense,
+        "fusion": made.fused,
+        "untrained": made.features @ untrained_vector(),
+    }
+    return evaluation.JudgedLists(judged, made.features, FEATURES, made.corrected), scores
+
+
+def comparison(results: list[Any], judged: Any, protocol: Any, evaluation: Any) -> dict[str, Any]:
+    """The queries that the last ranker wins and loses most on against the first."""
+    if len(results) < 2:
+        return {}
+    measured = evaluation.measured_queries(judged, protocol)
+    queries = [judged.queries[at] for at in measured.tolist()]
+    return dict(evaluation.wins_and_losses(results[-1], results[0], queries))

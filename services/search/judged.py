@@ -1,0 +1,66 @@
+"""Features of judged or shown results, as serving would have made them: what rankers are trained and measured on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.features.portrait import Portrait
+from services.search.features import FEATURES, query_item_features
+from services.search.item_terms import ItemTerms
+from services.search.pipeline import SearchPipeline
+from services.search.ranking import FusionRanker
+from services.search.reader import EmptyQuery, QueryTooLong
+from services.search.request import SearchRequest
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ResultList:
+    """One list: the query, who asked (None: nobody known) and its results, distinct indices int32 of the snapshot."""
+
+    query: str
+    items: NDArray[np.int32]
+    vector: FloatArray | None = None
+    portrait: Portrait | None = None
+
+
+@dataclass(frozen=True)
+class ListFeatures:
+    """Rows of the lists one after the other: `features` float32 (rows, F); `lexical`, `dense`, `fused` float32 (rows,),
+    what simple rankers go by; `corrected` bool (lists,): whether the query was taken for misspelt."""
+
+    features: FloatArray
+    lexical: FloatArray
+    dense: FloatArray
+    fused: FloatArray
+    corrected: NDArray[np.bool_]
+
+
+def list_features(
+    pipeline: SearchPipeline, terms: ItemTerms, lists: Iterable[ResultList], now: float, *, correct: bool = True
+) -> ListFeatures:
+    """The features of each list's results, in the list's own order. A query that cannot be read gives rows of zeros."""
+    parts: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
+    corrected = []
+    fusion = FusionRanker()
+    for each in lists:
+        order = np.argsort(each.items, kind="stable")
+        back = np.argsort(order, kind="stable")
+        request = SearchRequest(each.query[:512], correct=correct)
+        try:
+            asked = pipeline.judge(each.portrait, request, each.vector, now, each.items[order])
+        except (EmptyQuery, QueryTooLong):
+            nothing = np.zeros(len(back), np.float32)
+            parts.append((np.zeros((len(back), len(FEATURES)), np.float32), nothing, nothing, nothing))
+            corrected.append(False)
+            continue
+        found = asked.candidates
+        features = query_item_features(asked, terms)
+        rows = (features, found.lexical, np.nan_to_num(found.dense, nan=-1), fusion.rank(asked).scores)
+        parts.append(tuple(values[back] for values in rows))
+        corrected.append(asked.query.corrected is not None)
+    columns = [np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True)]
+    return ListFeatures(*columns, np.array(corrected, bool))

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+
+from services.search.item_terms import MODEL, NUMBER, PADDING, STOP, UNIT, WORD, ItemTerms, spelling_signatures
+from services.search.item_terms_build import ItemTermsConfig, build_item_terms
+from services.search.text.analyser import Analyser
+
+TITLES = [
+    "Brass lamp with 18v bulb",
+    "Brass lamp shade",
+    "Drill DCD771C2",
+    "",
+    "Oak shelf",
+    "Oak table",
+    "Oak desk",
+    "Lamp",
+]
+SMALL = ItemTermsConfig(terms=6, dimensions=2)
+
+
+def terms() -> ItemTerms:
+    return build_item_terms(TITLES, Analyser(), SMALL)
+
+
+def test_a_title_is_its_terms_in_order_and_a_measure_is_one_token_of_several_terms() -> None:
+    made = terms()
+    words = [made.terms[code] for code in made.codes[0] if code >= 0]
+    assert words == ["brass", "lamp", "with", "18volt", "18", "volt"]
+    assert made.tokens[0].tolist() == [0, 1, 2, 3, 3, 3]
+    assert made.kinds[0].tolist() == [WORD, WORD, STOP, NUMBER, NUMBER, UNIT]
+    assert made.kinds[2].tolist()[:2] == [WORD, MODEL]
+    assert made.kinds[3].tolist() == [PADDING] * 6
+
+
+def test_what_names_the_thing_ends_before_the_first_stop_word() -> None:
+    made = terms()
+    assert made.heads[:4].tolist() == [2, 3, 1, 0], "a model number names nothing"
+    assert made.lengths[:4].tolist() == [4, 3, 2, 0]
+
+
+def test_a_rare_term_weighs_more() -> None:
+    made = terms()
+    assert made.idf[made.code["shade"]] > made.idf[made.code["brass"]] > made.idf[made.code["lamp"]]
+    assert made.rarest > made.idf.max()
+
+
+def test_words_of_the_same_titles_mean_alike() -> None:
+    made = terms()
+    oak, table, brass = (made.meaning[made.code[word]] for word in ("oak", "tabl", "brass"))
+    assert oak @ table > 0.99 > abs(oak @ brass) + 0.9
+    assert not made.item_meaning[3].any()
+
+
+def test_files_give_the_same_terms(tmp_path: Path) -> None:
+    made = terms()
+    made.save(tmp_path)
+    read = ItemTerms.open(tmp_path)
+    assert list(read.terms) == list(made.terms)
+    for name in ("codes", "tokens", "kinds", "lengths", "heads", "idf", "signatures", "meaning", "item_meaning"):
+        assert np.array_equal(getattr(read, name), getattr(made, name)), name
+
+
+def test_alike_spellings_share_most_of_their_signature() -> None:
+    lamp, lamps, drill = spelling_signatures(["lamp", "lamps", "drill"])
+    shared = [int(np.bitwise_count(lamp & other).sum()) for other in (lamps, drill)]
+    assert shared == [3, 0]
