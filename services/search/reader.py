@@ -86,8 +86,10 @@ class QueryReader:
                 joined = Alternative(self._analyser.stem(joins[at]))
                 found = [replace(word, alternatives=(*word.alternatives, joined)) for word in found]
             words += found
-        words = list({word.alternatives[0].term: word for word in reversed(words)}.values())[::-1]
-        words = self._with_synonyms(words[: self._config.max_words])
+        distinct: dict[str, QueryWord] = {}
+        for word in words:
+            distinct.setdefault(word.alternatives[0].term, word)
+        words = self._with_synonyms(list(distinct.values())[: self._config.max_words])
         if all(word.optional for word in words):
             words = [replace(word, optional=False) for word in words]
         return tuple(words)
