@@ -84,33 +84,27 @@ class CandidateRanker(Protocol):
 
 
 class FusionRanker:
-    """Without a learned ranker: the mean of the z-scores of the lexical score and the cosine, over the candidates, and
-    what people who asked the same took.
+    """Without a learned ranker: BM25 and cosine, each as a share of the best candidate's, weighed and summed, and what
+    people who asked the same took.
 
-    A candidate that lacks one of the two counts as one standard deviation below that side's mean.
+    Of z-scores, reciprocal ranks and shares of the best, the last found most in the first hundred (docs/search.md).
     """
 
-    version = "fusion-2"
+    version = "fusion-3"
     names = ("words", "meaning", "memory")
 
-    def __init__(self, lexical_weight: float = 0.5, memory_weight: float = 2.0) -> None:
+    def __init__(self, lexical_weight: float = 0.55, memory_weight: float = 1.0) -> None:
         self._weights = np.array([lexical_weight, 1 - lexical_weight, memory_weight], np.float32)
 
     def rank(self, asked: RankingInput) -> RankedScores:
         found = asked.candidates
-        lexical = np.where(found.lexical > 0, found.lexical, np.nan)
+        dense = np.maximum(np.nan_to_num(found.dense), 0)
         memory = np.zeros(len(found), np.float32) if asked.memory is None else asked.memory
-        parts = np.column_stack([z_scores(lexical), z_scores(found.dense), memory]) * self._weights
+        parts = np.column_stack([share_of_best(found.lexical), share_of_best(dense), memory]) * self._weights
         return RankedScores(parts.sum(axis=1), self.names, parts)
 
 
-def z_scores(values: FloatArray) -> FloatArray:
-    """(value − mean) / deviation of what is known, −1 where it is NaN; zeros when nothing is known or all is equal."""
-    known = ~np.isnan(values)
-    scores = np.zeros(values.size, np.float32)
-    if not known.any():
-        return scores
-    mean, deviation = values[known].mean(), values[known].std()
-    scores[known] = (values[known] - mean) / deviation if deviation > 1e-6 else 0
-    scores[~known] = -1
-    return scores
+def share_of_best(values: FloatArray) -> FloatArray:
+    """Values of at least 0, divided by the greatest; zeros where all are."""
+    best = values.max(initial=0)
+    return values / best if best > 0 else values
