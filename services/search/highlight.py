@@ -3,11 +3,13 @@
 import html
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from services.search.text.analyser import Analyser
 from services.search.text.normal import normalise_with_offsets
 from services.search.understanding import QueryWord
 
+REMEMBERED_TITLES = 8_192
 LONGEST = 240
 """Characters of a title that are shown."""
 
@@ -19,21 +21,32 @@ def wanted_terms(words: Iterable[QueryWord]) -> frozenset[str]:
     )
 
 
-def highlighted(titles: Sequence[str], terms: frozenset[str], analyser: Analyser) -> list[str]:
-    """Each title as HTML."""
-    return [_highlighted(title, terms, analyser) for title in titles]
+class Highlighter:
+    """Marks words in titles. It remembers where the words of the latest titles stand, nothing else."""
 
+    def __init__(self, analyser: Analyser) -> None:
+        self._analyser = analyser
+        self._spans = lru_cache(maxsize=REMEMBERED_TITLES)(self._find)
 
-def _highlighted(title: str, terms: frozenset[str], analyser: Analyser) -> str:
-    text = unicodedata.normalize("NFC", title)
-    if len(text) > LONGEST:
-        text = text[: LONGEST - 1] + "…"
-    normal, offsets = normalise_with_offsets(text)
-    parts: list[str] = []
-    end = 0
-    for token in analyser.tokens_of_normalised(normal):
-        start, stop = offsets[token.start], offsets[token.end]
-        if start >= end and not terms.isdisjoint(token.terms):
-            parts += [html.escape(text[end:start]), "<em>", html.escape(text[start:stop]), "</em>"]
-            end = stop
-    return "".join([*parts, html.escape(text[end:])])
+    def highlighted(self, titles: Sequence[str], terms: frozenset[str]) -> list[str]:
+        """Each title as HTML, the words with any of the terms marked."""
+        return [self._highlighted(title, terms) for title in titles]
+
+    def _highlighted(self, title: str, terms: frozenset[str]) -> str:
+        text, spans = self._spans(title)
+        parts: list[str] = []
+        end = 0
+        for start, stop, found in spans:
+            if start >= end and not terms.isdisjoint(found):
+                parts += [html.escape(text[end:start]), "<em>", html.escape(text[start:stop]), "</em>"]
+                end = stop
+        return "".join([*parts, html.escape(text[end:])])
+
+    def _find(self, title: str) -> tuple[str, list[tuple[int, int, tuple[str, ...]]]]:
+        """The title as it is shown, and start, end and terms of its tokens."""
+        text = unicodedata.normalize("NFC", title)
+        if len(text) > LONGEST:
+            text = text[: LONGEST - 1] + "…"
+        normal, offsets = normalise_with_offsets(text)
+        tokens = self._analyser.tokens_of_normalised(normal)
+        return text, [(offsets[token.start], offsets[token.end], token.terms) for token in tokens]

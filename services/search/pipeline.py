@@ -16,7 +16,7 @@ from services.features.snapshot import ItemSnapshot
 from services.search.config import SearchConfig
 from services.search.cursor import MOST_SHOWN, decode, encode, short_digests
 from services.search.facets import count_facets
-from services.search.highlight import highlighted, wanted_terms
+from services.search.highlight import Highlighter, wanted_terms
 from services.search.index.search_index import SearchIndex
 from services.search.intent import Intent
 from services.search.matching import Matcher
@@ -62,6 +62,7 @@ class SearchPipeline:
         self.config = SearchConfig() if config is None else config
         self._matcher = Matcher(index.postings, index.count, self.config)
         self._retriever = Retriever(index, snapshot, self._matcher, self.config)
+        self._highlighter = Highlighter(index.analyser)
         self._reader = QueryReader(
             index.analyser,
             index.corrector,
@@ -128,7 +129,7 @@ class SearchPipeline:
         highlights = None
         if request.highlight:
             titles = self.snapshot.titles.take(items)
-            highlights = highlighted(titles, wanted_terms(query.words), self.index.analyser)
+            highlights = self._highlighter.highlighted(titles, wanted_terms(query.words))
             stages.lap("highlight")
         reasons = None
         if request.explain:

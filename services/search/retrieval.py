@@ -87,19 +87,21 @@ class Retriever:
         if allowed is not None:
             mask = allowed & (self._mask(wanted) if mask is None else mask)
         lexical = self._lexical(query, matched, mask)
-        dense = self._dense(vector, mask)
+        dense, cosines = self._dense(vector, mask)
         taken = taken[filter_mask(wanted, self._snapshot, taken)]
         if allowed is not None:
             taken = taken[allowed[taken]]
         found = np.union1d(np.union1d(lexical, dense), taken).astype(np.int32)
-        scored = _cut(self._scored(query, match, found, vector), self._config.max_candidates, taken)
+        cosine = self._cosines(found, vector, dense, cosines)
+        scored = _cut(self._scored(query, match, found, cosine), self._config.max_candidates, taken)
         return Retrieved(scored, matched, unfiltered, match)
 
     def judge(self, query: UnderstoodQuery, indices: IndexArray, vector: FloatArray | None) -> Retrieved:
         """These items, ascending and distinct, as the candidates of a query, whether or not they match it."""
         match = self._matcher.match(query.words)
         matched = self.alignment.indices(match.rows)
-        return Retrieved(self._scored(query, match, indices, vector), matched, matched, match)
+        cosine = self._cosines(indices, vector, NOTHING, np.empty(0, np.float32))
+        return Retrieved(self._scored(query, match, indices, cosine), matched, matched, match)
 
     def lexical_scores(self, query: UnderstoodQuery, indices: IndexArray) -> FloatArray:
         """Boosted BM25 of items of the snapshot, float32 (n,)."""
@@ -120,10 +122,10 @@ class Retriever:
         passing = self._snapshot.available[indices] if mask is None else mask[indices]
         return np.sort(indices[passing][:limit])
 
-    def _dense(self, vector: FloatArray | None, mask: BoolArray | None) -> IndexArray:
-        """The nearest by meaning, ascending, down to the floor."""
+    def _dense(self, vector: FloatArray | None, mask: BoolArray | None) -> tuple[IndexArray, FloatArray]:
+        """The nearest by meaning, ascending, down to the floor, with their cosines."""
         if vector is None:
-            return NOTHING
+            return NOTHING, np.empty(0, np.float32)
         count = self._config.dense_candidates
         if mask is None:
             found, cosine = self._snapshot.nearest(vector[None], count)
@@ -137,23 +139,32 @@ class Retriever:
                 passing = (found[0] >= 0) & mask[found[0]]
                 found, cosine = found[:, passing][:, :count], cosine[:, passing][:, :count]
         kept = (found[0] >= 0) & (cosine[0] >= self._config.dense_floor * cosine[0].max(initial=0))
-        return np.sort(found[0][kept])
+        indices, values = found[0][kept], cosine[0][kept]
+        order = np.argsort(indices)
+        return indices[order], values[order]
 
-    def _scored(
-        self, query: UnderstoodQuery, match: Match, indices: IndexArray, vector: FloatArray | None
-    ) -> SearchCandidates:
+    def _cosines(
+        self, found: IndexArray, vector: FloatArray | None, dense: IndexArray, cosines: FloatArray
+    ) -> FloatArray:
+        """The cosine of the query and each candidate, NaN where there is none; those that the index gave stay."""
+        values = np.full(found.size, np.nan, np.float32)
+        if vector is None:
+            return values
+        values[np.searchsorted(found, dense)] = cosines
+        lacking = np.flatnonzero(np.isnan(values) & self._snapshot.has_vector[found])
+        values[lacking] = self._snapshot.vectors[found[lacking]] @ vector
+        return values
+
+    def _scored(self, query: UnderstoodQuery, match: Match, indices: IndexArray, dense: FloatArray) -> SearchCandidates:
         """The candidates with their scores."""
         rows = self.alignment.rows(indices)
         fields = self._matcher.field_scores(query.words, rows)
         lexical = fields @ self._matcher.boosts
-        dense = np.full(indices.size, np.nan, np.float32)
-        if vector is not None and indices.size:
-            dense = np.where(self._snapshot.has_vector[indices], self._snapshot.vectors[indices] @ vector, np.nan)
         found = np.zeros((indices.size, len(query.words)), np.float32)
         held = rows >= 0
         for column, weights in enumerate(match.weights):
             found[held, column] = weights[rows[held]]
-        return SearchCandidates(indices, lexical, dense.astype(np.float32), fields, found)
+        return SearchCandidates(indices, lexical, dense, fields, found)
 
     def _mask(self, wanted: ItemFilter) -> BoolArray:
         """The filter's mask over all items; the latest ones are remembered."""
