@@ -1,10 +1,11 @@
 """Library search over 54,667 Home Depot products: processor and wall time of a query, and what retrieval finds.
 
-One thread, query vectors known (as with a warm cache). The yardstick, measured in the same run, is exact BM25 (Lucene's
-form, k₁ 1.5, b 0.75) over plain lower-case words of the titles as a sparse matrix product, the way bm25s computes it.
+One thread, query vectors known (as with a warm cache). The yardstick, measured in the same run, is the exhaustive way
+to candidates: exact BM25 (Lucene's form, k₁ 1.5, b 0.75) over plain lower-case words of the titles as a sparse matrix
+product, the way bm25s computes it, and the cosine with every vector.
 Recall@100 counts products graded ≥ 2.5 among the first hundred of the whole list; BM25 and meaning alone beside it.
 
-The figure is the median milliseconds of `SearchPipeline.search` for a page of 20 with highlights, over the yardstick's.
+The figure is the median processor time of `SearchPipeline.search` (a page of 20 with highlights) over the yardstick's.
 Needs ../shared/data/home-depot-search (or PORTRAIT_HOME_DEPOT). Vectors are computed once (some minutes) and kept in
 PORTRAIT_BENCH_CACHE, else in the system's temporary folder. Run: `portrait bench search_latency`.
 """
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ from services.search.suggest.suggester import Suggester
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 GOOD = 2.5
 TIMED, RECALLED, SUGGESTED = 1_000, 2_000, 300
-BAR = 3.0
-"""Of the yardstick's median: understanding, both retrievals, ranking and highlights for three times BM25's product."""
+BAR = 0.6
+"""Of the yardstick's median, with reading, ranking and highlights in it."""
 SEED = 20261126
 
 FloatArray = NDArray[np.float32]
@@ -63,10 +64,10 @@ def run() -> dict[str, Any]:
         drawn = np.random.default_rng(SEED).permutation(good.height)
         asked = [good.row(at) for at in drawn[:RECALLED].tolist()]
         plain = PlainBM25(products["title"].to_list())
-        figures = times(pipeline, plain, [(query, query_vectors[place[query]]) for query, _ in asked[:TIMED]])
+        figures = times(pipeline, plain, vectors, [(query, query_vectors[place[query]]) for query, _ in asked[:TIMED]])
         figures |= recalls(pipeline, plain, vectors, products["item_id"].to_list(), asked, query_vectors, place)
         figures |= suggestion_times(Path(scratch), products, queries)
-    figure = round(figures["search p50 ms"] / figures["bm25 product p50 ms"], 3)
+    figure = round(figures["search cpu p50 ms"] / figures["exhaustive cpu p50 ms"], 3)
     return {
         "name": "search_latency",
         "figure": figure,
@@ -76,8 +77,10 @@ def run() -> dict[str, Any]:
     }
 
 
-def times(pipeline: SearchPipeline, plain: "PlainBM25", asked: Sequence[tuple[str, FloatArray]]) -> dict[str, float]:
-    """Milliseconds by wall clock, each query once after a warm-up; the yardstick between the searches."""
+def times(
+    pipeline: SearchPipeline, plain: "PlainBM25", vectors: FloatArray, asked: Sequence[tuple[str, FloatArray]]
+) -> dict[str, float]:
+    """Milliseconds by wall clock and of processor time, one kind after the other."""
     pipeline.warm()
     kinds: dict[str, Callable[[str, FloatArray], Any]] = {
         "search": lambda query, vector: pipeline.search(None, SearchRequest(query), vector, NOW.timestamp()),
@@ -85,13 +88,14 @@ def times(pipeline: SearchPipeline, plain: "PlainBM25", asked: Sequence[tuple[st
             None, SearchRequest(query, facets=tuple(FacetName)), vector, NOW.timestamp()
         ),
         "lexical search": lambda query, vector: pipeline.search(None, SearchRequest(query), None, NOW.timestamp()),
-        "bm25 product": lambda query, vector: plain.best(query, 100),
+        "exhaustive": lambda query, vector: (plain.best(query, 100), nearest(vectors, vector, 100)),
     }
-    taken: dict[str, list[float]] = {name: [] for name in kinds}
-    for query, vector in asked:
-        for name, call in kinds.items():
-            started = perf_counter()
+    taken: dict[str, list[float]] = {f"{name}{clock}": [] for name in kinds for clock in ("", " cpu")}
+    for name, call in kinds.items():
+        for query, vector in asked:
+            started, started_cpu = perf_counter(), thread_time()
             call(query, vector)
+            taken[f"{name} cpu"].append((thread_time() - started_cpu) * 1e3)
             taken[name].append((perf_counter() - started) * 1e3)
     shares = (("p50", 50), ("p99", 99))
     return {
@@ -123,8 +127,7 @@ def recalls(
         }
         tops = {name: {row[item] for item in items} for name, items in lists.items()}
         tops["bm25"] = set(plain.best(query, 100).tolist())
-        scores = vectors @ vector
-        tops["meaning"] = set(np.argpartition(-scores, 100)[:100].tolist())
+        tops["meaning"] = set(nearest(vectors, vector, 100).tolist())
         for name, top in tops.items():
             found[name].append(len(top & wanted) / len(wanted))
     means = {name: float(np.mean(values)) for name, values in found.items()}
@@ -145,6 +148,11 @@ def suggestion_times(scratch: Path, products: pl.DataFrame, queries: Sequence[st
             suggester.suggest(query[:end])
             taken.append((perf_counter() - started) * 1e3)
     return {f"suggest p{share} ms": round(float(np.percentile(taken, share)), 3) for share in (50, 99)}
+
+
+def nearest(vectors: FloatArray, vector: FloatArray, count: int) -> NDArray[np.intp]:
+    """Rows of the greatest cosines, in no order."""
+    return np.argpartition(-(vectors @ vector), count)[:count]
 
 
 class PlainBM25:
