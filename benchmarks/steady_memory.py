@@ -3,7 +3,8 @@
 `PORTRAIT_BENCH_MINUTES` (30) is how long. Own pages are private pages of private mappings: what is mapped to be shared,
 PostgreSQL's buffers above all, is nobody's own, and each backend's resident size (and even its unique set size, by the
 pages that it alone has touched so far) grows until it has touched them all. The figure is the steepest slope in MiB an
-hour (least squares) of the processes that lived at least half of the time that is measured.
+hour (least squares) of the processes that lived at least half of the time that is measured; beside it is the slope of
+the least of each minute, which leaves out what a job or a tick under way needs for as long as it lasts.
 Run: `python -m benchmarks.steady_memory [MINUTES]`.
 """
 
@@ -75,17 +76,27 @@ def _watch(stack: FaultStack, seconds: float) -> dict[Key, list[tuple[float, flo
 
 def _slope(seen: tuple[Key, list[tuple[float, float]]], seconds: float) -> dict[str, Any]:
     (pid, name), samples = seen
-    times, sizes = np.array([s for s in samples if s[0] >= WARM_UP_SHARE * seconds] or samples[-1:]).T
-    slope = np.polyfit(times / 3600, sizes, 1)[0] if len(times) >= 3 else 0.0
+    after = [each for each in samples if each[0] >= WARM_UP_SHARE * seconds] or samples[-1:]
+    minutes = defaultdict(list)
+    for at, size in after:
+        minutes[at // 60].append((at, size))
     return {
         "process": name,
         "pid": pid,
-        "samples": len(times),
-        "first_mib": round(float(sizes[0]), 1),
-        "last_mib": round(float(sizes[-1]), 1),
-        "mib_per_hour": round(float(slope), 2),
+        "samples": len(after),
+        "first_mib": round(after[0][1], 1),
+        "last_mib": round(after[-1][1], 1),
+        "mib_per_hour": _mib_per_hour(after),
+        "mib_per_hour_at_rest": _mib_per_hour([min(some, key=lambda each: each[1]) for some in minutes.values()]),
         "every_minute_mib": [round(size, 1) for _, size in samples[:: round(60 / EVERY_S)]],
     }
+
+
+def _mib_per_hour(samples: list[tuple[float, float]]) -> float:
+    if len(samples) < 3:
+        return 0.0
+    times, sizes = np.array(samples).T
+    return round(float(np.polyfit(times / 3600, sizes, 1)[0]), 2)
 
 
 def _own_mib(process: psutil.Process) -> float:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +92,6 @@ def ready(store: redis.Redis) -> bool:
     return READY.encode() in (store.get(ONLINE) or b"")
 
 
-def waiting(engine: Engine) -> int:
-    with transaction(engine) as connection:
-        return connection.execute(text("SELECT count(*) FROM pending_users")).scalar_one()
-
-
 SHOPPERS = tuple((f"e{n}", f"user-{n}", "lips-1", "purchase", NOW - DAY) for n in range(12))
 
 
@@ -130,17 +125,6 @@ def test_a_store_that_fell_back_gets_what_it_lost(
         store.restore(key, 0, value)
     assert reader.portrait("user-11") is None
     turn_until(live, lambda: reader.portrait("user-11") is not None and reader.portrait("user-1").event_count == 2)
-
-
-def test_a_dump_of_before_the_clock_was_set_back_is_written_anew(engine: Engine, live: LiveTail, store: redis.Redis):
-    add(engine, *SHOPPERS)
-    turn_until(live, lambda: ready(store) and waiting(engine) == 0)
-    ahead = datetime.now(UTC) + timedelta(hours=1)
-    live.marks.write(live.tail.partitions, ahead)
-    with transaction(engine) as connection:
-        connection.execute(text("UPDATE user_states SET updated_at = updated_at - interval '1 hour'"))
-    assert live.keeper.check(live.tail.partitions)
-    assert waiting(engine) == len(SHOPPERS)
 
 
 def test_a_restarted_store_is_noticed_by_its_run(engine: Engine, live: LiveTail, store: redis.Redis):
