@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.output import console, human_seconds, print_json, print_table
+from services.cli.search_synonyms import group as synonym_group
 from services.core.addresses import resolve_addresses
 from services.core.paths import HomePaths
 from services.core.settings import get_settings
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Search: its index, and what people search for.", no_args_is_help=True)
     for command in (status, rebuild, report):
         group.command()(command)
+    group.add_typer(synonym_group(), name="synonyms")
     app.add_typer(group, name="search")
 
 
