@@ -8,7 +8,7 @@ Three kinds of evidence, each a number between 0 and 1:
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from services.search.spelling.vocabulary import Vocabulary
 from services.search.text.analyser import Analyser
 
 FloatArray = NDArray[np.float32]
+
+MOST_ALIKE = 0.75
+"""Share of the letters that two words may have in common."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class MiningConfig:
     least_cosine: float = 0.75
     """Between the mean vectors of the two words' items, with the catalogue's mean taken out."""
     most_together: float = 0.05
-    """Of the rarer word's titles that may have the other word nearby: synonyms stand in for each other."""
+    """Of the rarer word's titles that may have the other word too: synonyms stand in for each other."""
     least_clicks: int = 3
     """Items that people opened after both queries."""
     least_overlap: float = 0.3
@@ -80,7 +83,8 @@ def propose_from_vectors(
     words = _compared(vocabulary, analyser, config)
     if len(words) < 2 or not vectors.size:
         return []
-    means = _means(words, postings, vectors, analyser)
+    holders = [_titles_with(word, postings, analyser) for word in words]
+    means = _means(holders, vectors)
     cosine = means @ means.T
     np.fill_diagonal(cosine, -1)
     found: list[Proposal] = []
@@ -90,10 +94,13 @@ def propose_from_vectors(
         for other in nearest[np.argsort(-cosine[at, nearest])].tolist():
             if kept == config.per_word or cosine[at, other] < config.least_cosine:
                 break
-            proposal = _judged(word, words[other], float(cosine[at, other]), vocabulary, analyser, config)
-            if proposal is not None:
-                kept += 1
-                found.append(proposal)
+            together = np.intersect1d(holders[at], holders[other], assume_unique=True).size
+            sizes = holders[at].size, holders[other].size
+            if _alike(word, words[other]) or together > config.most_together * min(sizes):
+                continue
+            kept += 1
+            score = round(float(cosine[at, other]), 4)
+            found.append(_ordered(Proposal(word, words[other], "neighbours", score, sizes, together)))
     return _distinct(found)
 
 
@@ -118,8 +125,8 @@ def propose_from_clicks(
             for second, other in fillings[i + 1 :]:
                 both = opened[one].keys() & opened[other].keys()
                 score = _overlap(opened[one], opened[other])
-                alike = OSA.normalized_similarity(spelt[first], spelt[second]) > 0.75
-                if len(both) >= config.least_clicks and score >= config.least_overlap and not alike:
+                told = len(both) >= config.least_clicks and score >= config.least_overlap
+                if told and not _alike(spelt[first], spelt[second]):
                     sizes = (len(opened[one]), len(opened[other]))
                     found.append(Proposal(spelt[first], spelt[second], "clicks", round(score, 4), sizes, len(both)))
     return _distinct(found)
@@ -137,33 +144,35 @@ def _compared(vocabulary: Vocabulary, analyser: Analyser, config: MiningConfig) 
     return list(found.values())
 
 
-def _means(words: Sequence[str], postings: Postings, vectors: FloatArray, analyser: Analyser) -> FloatArray:
-    """The mean vector of the items with each word in the title, the catalogue's mean taken out, of length 1."""
-    centre = vectors.mean(axis=0)
+def _titles_with(word: str, postings: Postings, analyser: Analyser) -> NDArray[np.int32]:
+    """Rows of the items whose title has the word's stem, ascending."""
     title = postings.fields["title"]
-    means = np.zeros((len(words), vectors.shape[1]), np.float32)
-    for at, word in enumerate(words):
-        wanted = np.uint64(term_hash(analyser.stem(word)))
-        position = int(np.searchsorted(postings.terms, wanted))
-        if position < postings.terms.size and postings.terms[position] == wanted:
-            rows = title.rows[title.indptr[position] : title.indptr[position + 1]]
-            if rows.size:
-                means[at] = vectors[rows].mean(axis=0) - centre
+    wanted = np.uint64(term_hash(analyser.stem(word)))
+    at = int(np.searchsorted(postings.terms, wanted))
+    known = at < postings.terms.size and postings.terms[at] == wanted
+    return title.rows[title.indptr[at] : title.indptr[at + 1]] if known else title.rows[:0]
+
+
+def _means(holders: Sequence[NDArray[np.int32]], vectors: FloatArray) -> FloatArray:
+    """The mean vector of the items of each word, the catalogue's mean taken out, of length 1; zeros without items."""
+    centre = vectors.mean(axis=0)
+    means = np.zeros((len(holders), vectors.shape[1]), np.float32)
+    for at, rows in enumerate(holders):
+        if rows.size:
+            means[at] = vectors[rows].mean(axis=0) - centre
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
 
 
-def _judged(
-    word: str, other: str, cosine: float, vocabulary: Vocabulary, analyser: Analyser, config: MiningConfig
-) -> Proposal | None:
-    if OSA.normalized_similarity(word, other) > 0.75:
-        return None
-    stems = [vocabulary.stem_position[analyser.stem(part)] for part in (word, other)]
-    together = int(vocabulary.together(np.array(stems[:1], np.int32), stems[1])[0])
-    word, other = sorted((word, other))
-    items = (vocabulary.count(word), vocabulary.count(other))
-    if together > config.most_together * min(items):
-        return None
-    return Proposal(word, other, "neighbours", round(cosine, 4), items, together)
+def _alike(word: str, other: str) -> bool:
+    """Whether one may be a spelling of the other."""
+    return OSA.normalized_similarity(word, other) > MOST_ALIKE
+
+
+def _ordered(proposal: Proposal) -> Proposal:
+    """The same with its words in alphabetical order."""
+    if proposal.first <= proposal.second:
+        return proposal
+    return replace(proposal, first=proposal.second, second=proposal.first, items=proposal.items[::-1])
 
 
 def _overlap(one: dict[str, float], other: dict[str, float]) -> float:
