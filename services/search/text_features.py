@@ -99,7 +99,8 @@ def _head(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) 
 def _title(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
     """Shares of the title, and of what it names, that the query speaks of."""
     weights, named = match.term_weights, match.term_weights * match.in_name
-    at_end = match.in_name & (items.tokens[rows] == items.heads[rows][:, None] - 1)
+    tokens = items.tokens[rows][:, : match.in_name.shape[1]]
+    at_end = match.in_name & (tokens == items.heads[rows][:, None] - 1)
     return {
         "title_covered": _share(match.covered, weights),
         "name_covered": _share(match.covered, named),

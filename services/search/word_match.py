@@ -109,33 +109,49 @@ class WordMatch:
 
 def match_words(query: QueryTerms, items: ItemTerms, rows: NDArray[np.int32]) -> WordMatch:
     """The match of some titles, `rows` int32 (n,)."""
-    codes_NT, tokens_NT, kinds_NT = items.codes[rows], items.tokens[rows], items.kinds[rows]
+    codes_NT, tokens_NT, kinds_NT = (table[rows] for table in (items.codes, items.tokens, items.kinds))
+    width = max(int((codes_NT >= 0).sum(axis=1).max(initial=1)), 1)
+    codes_NT, tokens_NT, kinds_NT = codes_NT[:, :width], tokens_NT[:, :width], kinds_NT[:, :width]
     equal_NAT = codes_NT[:, None, :] == query.alternatives[None, :, None]
     strength_NA = equal_NAT.any(axis=2) * query.strengths
     found = np.maximum.reduceat(strength_NA, query.starts, axis=1)
     same_NQT = np.logical_or.reduceat(equal_NAT & (query.strengths >= SAME)[None, :, None], query.starts, axis=1)
     in_name = tokens_NT < items.heads[rows][:, None]
     in_name &= codes_NT >= 0
-    distinct, place = np.unique(codes_NT, return_inverse=True)
-    place = place.reshape(codes_NT.shape)
-    meaning_QU = query.meaning @ _of_terms(items.meaning, distinct).T
-    meaning_QU[:, distinct < 0] = 0
-    meaning_QNT = np.clip(meaning_QU, 0, 1)[:, place]
-    spelling_QU = _alike(query.signatures, _of_terms(items.signatures, distinct))
-    spelling_QU[:, distinct < 0] = 0
-    spelling_NQ = spelling_QU[:, place].max(axis=2, initial=0).T
-    exact = found > 0
+    distinct, place_NT = _distinct(codes_NT, len(items.idf))
+    meaning_QU = np.clip(query.meaning @ items.meaning[distinct].T, 0, 1)
+    meaning_NQ = np.stack([_padded(each)[place_NT].max(axis=1) for each in meaning_QU], axis=1)
+    spelling_QU = _alike(query.signatures, items.signatures[distinct])
+    spelling_NQ = np.stack([_padded(each)[place_NT].max(axis=1) for each in spelling_QU], axis=1)
+    told_NT = _padded(meaning_QU.max(axis=0, initial=0))[place_NT]
+    exact, covered_NT = found > 0, same_NQT.any(axis=1)
     return WordMatch(
         found=found,
         placed=_by_token(same_NQT, tokens_NT),
         named=(same_NQT & in_name[:, None, :]).any(axis=2),
-        meant=np.where(exact, np.maximum(found, SAME), meaning_QNT.max(axis=2, initial=0).T),
+        meant=np.where(exact, np.maximum(found, SAME), meaning_NQ),
         spelt=np.where(exact, np.maximum(found, SAME), spelling_NQ),
-        covered=same_NQT.any(axis=1),
-        told=np.maximum(same_NQT.any(axis=1), meaning_QNT.max(axis=0, initial=0)),
+        covered=covered_NT,
+        told=np.maximum(covered_NT, told_NT),
         term_weights=_term_weights(items, codes_NT, kinds_NT),
         in_name=in_name,
     )
+
+
+def _distinct(codes_NT: NDArray[np.int32], terms: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The distinct terms of some titles, ascending, and where each stands among them; padding stands after the last."""
+    seen = np.zeros(terms + 1, bool)
+    seen[codes_NT] = True  # padding, −1, is the last
+    seen[terms] = False
+    distinct = np.flatnonzero(seen).astype(np.int32)
+    place = np.full(terms + 1, len(distinct), np.int32)
+    place[distinct] = np.arange(len(distinct), dtype=np.int32)
+    return distinct, place[codes_NT]
+
+
+def _padded(values: FloatArray) -> FloatArray:
+    """With a 0 behind, for padding."""
+    return np.append(values, np.float32(0))
 
 
 def _by_token(placed_NQT: BoolArray, tokens_NT: NDArray[np.int16]) -> BoolArray:

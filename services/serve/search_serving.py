@@ -16,9 +16,11 @@ from services.recommend.config import PipelineConfig
 from services.recommend.fold import fold_events
 from services.search.config import SearchConfig
 from services.search.index.search_index import SearchIndex, current_index
+from services.search.item_terms_store import item_terms_of
 from services.search.pipeline import SearchPipeline
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
+from services.search.ranker import UntrainedRanker
 from services.search.result import SearchResult
 from services.search.suggest.build import current_suggestions, lookup_key
 from services.search.suggest.suggester import Suggester
@@ -123,7 +125,8 @@ class SearchFiles:
         index = self._index[1]
         made_of = (snapshot.version, folder, _mark(self._search / SYNONYMS))
         if self._pipeline is None or self._pipeline[0] != made_of:
-            pipeline = SearchPipeline(snapshot, index, config=self._config, synonyms=self._synonyms())
+            ranker = UntrainedRanker(item_terms_of(snapshot, index.analyser, self._search))
+            pipeline = SearchPipeline(snapshot, index, ranker, self._config, self._synonyms())
             pipeline.warm()
             self._pipeline = made_of, pipeline
         memory = self._query_memory()
