@@ -137,3 +137,45 @@ def test_pairs_are_what_one_user_meets_soon_after_and_what_a_query_led_to() -> N
 
 def _rows(pairs: TextPairs) -> list[tuple[str, int, int]]:
     return list(zip(pairs.kind.tolist(), pairs.left.tolist(), pairs.right.tolist(), strict=True))
+
+
+def test_the_job_reads_the_shop_and_leaves_an_encoder(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import nullcontext
+
+    from services.core.settings import Settings
+    from services.workers import text_adapter as job
+
+    count, users = 60, 40
+    items = pa.table(
+        {
+            "item_id": [f"item-{n:02d}" for n in range(count)],
+            "title": [f"word{n % 20} word{20 + n % 17}" for n in range(count)],
+            "brand": pa.nulls(count, pa.string()),
+            "categories": pa.array([[]] * count, pa.list_(pa.string())),
+            "description": pa.nulls(count, pa.string()),
+            "attributes": ["{}"] * count,
+        }
+    )
+    rows = [(user, step) for user in range(users) for step in range(6)]
+    events = pa.table(
+        {
+            "user_id": [f"user-{user:02d}" for user, _ in rows],
+            "item_id": [f"item-{(user * 7 + step * (11 + user % 4)) % count:02d}" for user, step in rows],
+            "type": ["view"] * len(rows),
+            "timestamp": pa.array([step * MINUTE for _, step in rows], pa.timestamp("us", "UTC")),
+            "query": pa.nulls(len(rows), pa.string()),
+        }
+    )
+    monkeypatch.setattr(job, "transaction", lambda engine: nullcontext())
+    monkeypatch.setattr(job, "read_events", lambda connection, **asked: events.select(list(asked["columns"])))
+    monkeypatch.setattr(job, "read_items", lambda connection: items)
+    settings = Settings(home=tmp_path, text_encoder=str(base), device="cpu", mlflow_tracking_uri="none")
+    shares: list[float] = []
+    found = job.adapt_text_encoder(None, settings, "small", 0, shares.append)
+    assert found["pairs"]["co-view"] > 100 and found["epochs"] in (1, 2)
+    assert shares == [0.5, 0.95][: len(shares)]
+    assert load_text_encoder(found["folder"], "cpu").version.startswith(Path(found["folder"]).name)
+    again = Settings(home=tmp_path, text_encoder=found["folder"], device="cpu", mlflow_tracking_uri="none")
+    assert job.adapt_text_encoder(None, again, "small", 1, shares.append)["base"] == found["base"]  # not on top of it
