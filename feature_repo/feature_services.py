@@ -13,7 +13,7 @@ retrieval = FeatureService(
     name=names.RETRIEVAL_SERVICE,
     features=[user_serving],
     description="The one online read of a request: the packed portrait, which finds candidates and ranks them.",
-    tags={"used by": "recommendations, search"},
+    tags={"used by": "recommendations, search, training sets"},
     owner=OWNER,
 )
 

@@ -105,7 +105,7 @@ def train_and_publish(
             seed=seed,
             space=space,
             features=FEATURES,
-            feature_service=names.RANKING_SERVICE,
+            feature_service=names.RETRIEVAL_SERVICE,
             feature_hash=feature_hash(FEATURES),
             snapshot=snapshot,
             data=known,

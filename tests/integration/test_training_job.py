@@ -16,8 +16,11 @@ from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.db.embeddings import write_vectors
 from services.db.events import insert_events
+from services.db.impressions import ServedList, insert_impressions
 from services.db.items import upsert_items
+from services.db.served_requests import LoggedRequest, insert_served_requests
 from services.db.session import make_engine, transaction
+from services.features.served_lists import read_manifest
 from services.registry.registry import ModelRegistry
 from services.workers.handlers import Handlers
 
@@ -29,14 +32,17 @@ ITEMS, USERS, STEPS = 40, 240, 5
 def engine(database: Addresses) -> Iterator[Engine]:
     made = make_engine(database.sqlalchemy_url)
     with transaction(made) as connection:
-        connection.execute(text("TRUNCATE events, event_keys, items, item_vectors"))
+        connection.execute(text("TRUNCATE events, event_keys, items, item_vectors, impressions, served_requests"))
     yield made
     made.dispose()
 
 
 @pytest.fixture
 def handlers(engine: Engine, tmp_path: Path) -> Handlers:
-    return Handlers(SimpleNamespace(engine=engine, settings=Settings(home=tmp_path, mlflow_tracking_uri="none")))
+    history = SimpleNamespace(service_hash=lambda name: f"hash of {name}")  # a stranger's list asks for no portrait
+    settings = Settings(home=tmp_path, mlflow_tracking_uri="none")
+    stores = SimpleNamespace(reader=history)
+    return Handlers(SimpleNamespace(engine=engine, paths=HomePaths(tmp_path), settings=settings, stores=stores))
 
 
 def fill(engine: Engine) -> None:
@@ -59,12 +65,24 @@ def fill(engine: Engine) -> None:
         insert_events(connection, events)
 
 
+def serve(engine: Engine) -> None:
+    """One list, served two hours ago."""
+    at = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
+    with transaction(engine) as connection:
+        shown = (["item-00"], [1.0], [1.0], [[]])
+        insert_impressions(connection, [ServedList("r1", "user-000", None, at, "learned@v1", *shown)])
+        insert_served_requests(
+            connection, [LoggedRequest("r1", "user-000", at, None, "s", "v1", "hash", b"{}", b"\0" * 4, None)]
+        )
+
+
 def test_a_job_trains_publishes_and_promotes(engine: Engine, handlers: Handlers, tmp_path: Path) -> None:
     with pytest.raises(NotReady, match="no events"):
         handlers.train({}, lambda share: None)
     fill(engine)
     with pytest.raises(InvalidInput, match="configuration"):
         handlers.train({"config": "huge"}, lambda share: None)
+    serve(engine)
     shares: list[float] = []
     result = handlers.train({"config": "small", "promote": True}, shares.append)
     registry = ModelRegistry(HomePaths(tmp_path).models)
@@ -72,4 +90,7 @@ def test_a_job_trains_publishes_and_promotes(engine: Engine, handlers: Handlers,
     assert (manifest.data.events, manifest.data.target, manifest.space) == (USERS * STEPS, "purchase", "by-hand")
     assert result["metrics"]["recall@10"] > 0.5
     assert result["promoted"] == (registry.rollout().champion == result["version"])
+    (dataset,) = HomePaths(tmp_path).datasets.iterdir()
+    assert (read_manifest(dataset).lists, read_manifest(dataset).service_hash) == (1, "hash of retrieval")
+    assert (result["taught_by"], manifest.taught_by) == ("candidates", "candidates")  # one list is too few
     assert shares == sorted(shares) and 0 < shares[-1] < 1
