@@ -134,6 +134,22 @@ def test_a_recompute_is_a_job_that_can_be_followed(shop):
     assert (job["status"], job["progress"]) == ("done", 1.0), job
 
 
+def test_an_emptied_online_store_is_rebuilt_and_recommends_the_same(shop):
+    before = {user: ids(recommended(shop, user)) for user in ("kettle-lover", "reader")}
+    with redis.Redis.from_url(shop.addresses.redis_url) as client:
+        client.flushdb()
+    assert recommended(shop, "reader")["cold_start"] is True
+    rebuilt = shop.portrait("features", "materialize", "--all")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert {user: ids(recommended(shop, user)) for user in before} == before
+
+
+def test_status_and_doctor_find_a_healthy_stack(shop):
+    assert shop.portrait("status").returncode == 0
+    doctor = shop.portrait("doctor")
+    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
+
+
 def test_what_was_served_is_computed_again_from_feast_to_the_last_value(shop):
     """Portraits of the job and of the live tail, strangers, the request's own events, its context, a learned model."""
     asked = [recommended(shop, user)["request_id"] for user in ("kettle-lover", "reader", "nobody-knows-me")]
@@ -191,19 +207,3 @@ def learned_lists(shop) -> list[str]:
 def rows(shop, query: str, *parameters: object) -> list[tuple]:
     with psycopg.connect(shop.addresses.database_url) as connection:
         return connection.execute(query, parameters).fetchall()
-
-
-def test_an_emptied_online_store_is_rebuilt_and_recommends_the_same(shop):
-    before = {user: ids(recommended(shop, user)) for user in ("kettle-lover", "reader")}
-    with redis.Redis.from_url(shop.addresses.redis_url) as client:
-        client.flushdb()
-    assert recommended(shop, "reader")["cold_start"] is True
-    rebuilt = shop.portrait("features", "materialize", "--all")
-    assert rebuilt.returncode == 0, rebuilt.stderr
-    assert {user: ids(recommended(shop, user)) for user in before} == before
-
-
-def test_status_and_doctor_find_a_healthy_stack(shop):
-    assert shop.portrait("status").returncode == 0
-    doctor = shop.portrait("doctor")
-    assert doctor.returncode == 0, doctor.stdout + doctor.stderr
