@@ -18,6 +18,7 @@ import time
 import zipfile
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,7 @@ def run() -> dict[str, Any]:
         OnlineWriter(addresses).write_portraits(portraits)
         port = servers.enter_context(_gateway(home, addresses))
         known, unknown = queries[:CACHED], queries[CACHED : CACHED + UNCACHED]
-        _send(port, home, ["warm"], 1)
-        time.sleep(15)  # the encoder loads its models
+        _wait_for_the_encoder(port, home)
         first = _send(port, home, known, 1)
         again = _send(port, home, known, 1)
         one, eight = (_send(port, home, known, clients, SECONDS) for clients in (1, 8))
@@ -101,32 +101,32 @@ def _products() -> tuple[pl.DataFrame, list[str]]:
 
 def _publish(home: Path, products: pl.DataFrame) -> ItemSnapshot:
     """The snapshot and the search index of the products. Brands are the titles' first words, prices are drawn."""
-    paths, random, count = HomePaths(home), np.random.default_rng(3), products.height
+    paths, random, size = HomePaths(home), np.random.default_rng(3), products.height
     space, vectors = _vectors(products["title"].to_list())
     ids = products["item_id"].to_arrow().cast(pa.string())
     items = pa.table(
         {
             "item_id": ids,
             "title": products["title"].to_arrow().cast(pa.string()),
-            "description": pa.nulls(count, pa.string()),
+            "description": pa.nulls(size, pa.string()),
             "brand": [title.split()[0] for title in products["title"]],
-            "categories": [["Home improvement", f"Aisle {n}"] for n in random.integers(0, 60, count).tolist()],
-            "price": random.lognormal(3, 1, count).round(2),
-            "currency": ["USD"] * count,
-            "attributes": ["{}"] * count,
-            "image_urls": pa.array([[]] * count, pa.list_(pa.string())),
-            "video_urls": pa.array([[]] * count, pa.list_(pa.string())),
-            "available": random.random(count) > 0.02,
-            "published_at": pa.nulls(count, pa.timestamp("us", tz="UTC")),
+            "categories": [["Home improvement", f"Aisle {n}"] for n in random.integers(0, 60, size).tolist()],
+            "price": random.lognormal(3, 1, size).round(2),
+            "currency": ["USD"] * size,
+            "attributes": ["{}"] * size,
+            "image_urls": pa.array([[]] * size, pa.list_(pa.string())),
+            "video_urls": pa.array([[]] * size, pa.list_(pa.string())),
+            "available": random.random(size) > 0.02,
+            "published_at": pa.nulls(size, pa.timestamp("us", tz="UTC")),
         }
     )
-    engagement = {name: random.random(count).astype(np.float32) for name in ENGAGEMENT_FEATURES}
+    engagement = {name: random.random(size).astype(np.float32) for name in ENGAGEMENT_FEATURES}
     packed = pa.array([row.tobytes() for row in vectors], pa.binary())
     none = pa.table({"item_id": pa.array([], pa.string()), "neighbour_id": pa.array([], pa.string())})
     tables = SnapshotTables(
         items=items,
         engagement=pa.table({"item_id": ids, **engagement}),
-        vectors=pa.table({"item_id": ids, "space": [space] * count, "vector": packed}),
+        vectors=pa.table({"item_id": ids, "space": [space] * size, "vector": packed}),
         co_engagement=none.append_column("score", pa.array([], pa.float32())),
     )
     paths.snapshots.mkdir(parents=True, exist_ok=True)
@@ -145,6 +145,16 @@ def _vectors(titles: list[str]) -> tuple[str, NDArray[np.float32]]:
     if not kept.is_file():
         np.save(kept, encoders.in_space(text=encoders.text.encode(titles)))
     return encoders.space, np.load(kept)
+
+
+def _wait_for_the_encoder(port: int, home: Path) -> None:
+    """Until a new query is encoded in time: the models are loaded when the index has been opened."""
+    deadline = time.monotonic() + 120
+    for attempt in count():
+        if "encoded" in _send(port, home, [f"warm up {attempt}"], 1)["outcomes"]:
+            return
+        if time.monotonic() > deadline:
+            raise NotReady("The encoder does not answer in time: see the gateway's log")
 
 
 def _send(port: int, home: Path, queries: list[str], clients: int, seconds: float = 0.0) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What users asked last, for suggestions: kept in the process, read from PostgreSQL when a user comes first."""
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -26,10 +27,9 @@ class RecentQueries:
         self._reading: dict[str, asyncio.Task[list[str]]] = {}
 
     def asked(self, user_id: str, query: str) -> None:
-        """The user has just asked this."""
-        known = self._kept.get(user_id)
-        if known is not None:
-            self._keep(user_id, known[0], [query, *(text for text in known[1] if text != query)][:KEPT_QUERIES])
+        """The user has just asked this; PostgreSQL is told a moment later."""
+        at, known = self._kept.get(user_id, (-math.inf, []))
+        self._keep(user_id, at, [query, *(text for text in known if text != query)][:KEPT_QUERIES])
 
     async def of(self, user_id: str) -> list[str]:
         """Newest first; what was known before, or nothing, where PostgreSQL takes longer than a moment."""
@@ -46,12 +46,13 @@ class RecentQueries:
 
     async def _refresh(self, user_id: str) -> list[str]:
         try:
-            found = await self._read(user_id)
+            stored = await self._read(user_id)
         except PortraitError:  # without PostgreSQL there are suggestions all the same
-            known = self._kept.get(user_id)
-            found = [] if known is None else known[1]
-        self._keep(user_id, self._clock(), found)
-        return found
+            stored = []
+        _, known = self._kept.get(user_id, (-math.inf, []))
+        merged = list(dict.fromkeys([*known, *stored]))[:KEPT_QUERIES]
+        self._keep(user_id, self._clock(), merged)
+        return merged
 
     def _keep(self, user_id: str, at: float, queries: list[str]) -> None:
         self._kept[user_id] = at, queries

@@ -40,9 +40,15 @@ async def test_what_was_stored_is_read_once_and_what_is_asked_comes_first():
     recent.asked("ada", "lamp")
     assert await recent.of("ada") == ["lamp", "rug"]
     assert stored.reads == 1
-    now[0] = FRESH_S
-    assert await recent.of("ada") == ["rug", "lamp"]
+    now[0], stored.queries = FRESH_S, ["sofa", "rug"]
+    assert await recent.of("ada") == ["lamp", "rug", "sofa"]
     assert stored.reads == 2
+
+
+async def test_what_a_user_has_asked_before_anything_was_read_counts_too():
+    recent = RecentQueries(Stored("rug"))
+    recent.asked("ada", "lamp")
+    assert await recent.of("ada") == ["lamp", "rug"]
 
 
 async def test_a_slow_database_is_not_waited_for():
