@@ -24,6 +24,7 @@ COMMANDS = (
     "evaluate",
     "models",
     "search",
+    "plan",
     "bench",
 )
 """Modules of `services.cli`, in the order of the help page. Each has `register(app)` and imports lightly."""

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import orjson
 import pyarrow as pa
 
 from services.core.errors import PortraitError
@@ -105,4 +106,6 @@ def _same(offline: Any, stored: Any) -> bool:
     """Whether two values are the same; Feast keeps times online in whole seconds."""
     if isinstance(offline, datetime):
         return stored == int(offline.replace(tzinfo=offline.tzinfo or UTC).timestamp())
+    if isinstance(offline, str) and isinstance(stored, str) and offline[:1] == stored[:1] == "[":
+        return orjson.loads(offline) == orjson.loads(stored)  # PostgreSQL spaces JSON in its own way
     return offline == stored

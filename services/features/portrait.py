@@ -1,7 +1,8 @@
 """The portrait of a user as one packed value: what the hot path reads in a single round trip.
 
-The packed form is MessagePack of an array-like struct behind a one-byte format version. Vectors are little-endian
-float16, L2-normalised. Item ids are stored as text, so a portrait outlives any item snapshot.
+The packed form is what `services.features.portrait_codec` makes of the columns, behind a one-byte format version; the
+form before it, MessagePack of the struct, is still read. Item ids are stored as text, so a portrait outlives any item
+snapshot.
 """
 
 from typing import Any
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from feature_repo.names import BEHAVIOUR_FEATURES
 from services.core.errors import CorruptArtefact
 from services.core.types import Lifecycle
+from services.features import portrait_codec as codec
 
-FORMAT = 1
+FORMAT, EARLIER = 2, 1
 
 
 class Interest(msgspec.Struct, array_like=True, frozen=True):
@@ -103,27 +105,92 @@ class Portrait(msgspec.Struct, array_like=True, frozen=True):
         }
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Portrait)
+_earlier = msgspec.msgpack.Decoder(Portrait)
 
 
 def pack(portrait: Portrait) -> bytes:
     """The packed form of a portrait."""
-    return bytes((FORMAT,)) + _encoder.encode(portrait)
+    recent, interests, price = portrait.recent_items, portrait.interests, portrait.price
+    columns = codec.Columns(
+        user_id=portrait.user_id,
+        as_of=portrait.as_of,
+        newest_event=portrait.newest_event,
+        event_count=portrait.event_count,
+        confidence=codec.units((portrait.confidence,))[0],
+        lifecycle=portrait.lifecycle,
+        space=portrait.space,
+        interest_items=[interest.item_id for interest in interests],
+        interest_weights=codec.units(interest.weight for interest in interests),
+        interest_names=[interest.name for interest in interests],
+        interest_categories=[interest.categories for interest in interests],
+        interest_brands=[interest.brands for interest in interests],
+        categories=[name for name, _ in portrait.categories],
+        category_weights=codec.units(weight for _, weight in portrait.categories),
+        brands=[name for name, _ in portrait.brands],
+        brand_weights=codec.units(weight for _, weight in portrait.brands),
+        price=None if price is None else tuple(codec.units((price.typical, price.low, price.high))),
+        behaviour=portrait.behaviour,
+        recent_items=[item.item_id for item in recent],
+        recent_types=[item.type for item in recent],
+        recent_ages=codec.ages(portrait.as_of, [item.timestamp for item in recent]),
+        recent_weights=codec.units((item.weight for item in recent), codec.FINEST),
+        bought=portrait.bought,
+        hidden=portrait.hidden,
+        neighbours=[user_id for user_id, _ in portrait.neighbours],
+        neighbour_cosines=codec.units(cosine for _, cosine in portrait.neighbours),
+        neighbour_items=[item_id for item_id, _ in portrait.neighbour_items],
+        neighbour_scores=codec.units(score for _, score in portrait.neighbour_items),
+    )
+    return bytes((FORMAT,)) + codec.encode(columns, portrait.long_term, portrait.short_term)
 
 
 def unpack(packed: bytes) -> Portrait:
-    """The portrait of a packed form.
+    """The portrait of a packed form; its vectors as near as the packing keeps them.
 
     Raises:
         CorruptArtefact: not a packed portrait, or one of a format that this version does not read.
     """
-    if not packed or packed[0] != FORMAT:
+    if packed and packed[0] == FORMAT:
+        return _of_columns(*codec.decode(memoryview(packed)[1:]))
+    if not packed or packed[0] != EARLIER:
         raise CorruptArtefact("A stored portrait has an unknown format: run `portrait profiles recompute`")
     try:
-        return _decoder.decode(memoryview(packed)[1:])
+        return _earlier.decode(memoryview(packed)[1:])
     except msgspec.DecodeError as error:
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
+
+
+def _of_columns(c: codec.Columns, long_term: bytes | None, short_term: bytes | None) -> Portrait:
+    interests = zip(
+        c.interest_items,
+        codec.values(c.interest_weights),
+        c.interest_names,
+        c.interest_categories,
+        c.interest_brands,
+        strict=True,
+    )
+    times, weights = codec.moments(c.as_of, c.recent_ages), codec.values(c.recent_weights, codec.FINEST)
+    return Portrait(
+        user_id=c.user_id,
+        as_of=c.as_of,
+        newest_event=c.newest_event,
+        event_count=c.event_count,
+        confidence=codec.values((c.confidence,))[0],
+        lifecycle=c.lifecycle,
+        space=c.space,
+        long_term=long_term,
+        short_term=short_term,
+        interests=tuple(Interest(*row) for row in interests),
+        categories=tuple(zip(c.categories, codec.values(c.category_weights), strict=True)),
+        brands=tuple(zip(c.brands, codec.values(c.brand_weights), strict=True)),
+        price=None if c.price is None else PriceAffinity(*codec.values(c.price)),
+        behaviour=c.behaviour,
+        recent_items=tuple(map(RecentItem, c.recent_items, c.recent_types, times, weights)),
+        bought=c.bought,
+        hidden=c.hidden,
+        neighbours=tuple(zip(c.neighbours, codec.values(c.neighbour_cosines), strict=True)),
+        neighbour_items=tuple(zip(c.neighbour_items, codec.values(c.neighbour_scores), strict=True)),
+    )
 
 
 def cold_portrait(user_id: str, now: float) -> Portrait:

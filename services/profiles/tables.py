@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from feature_repo import names
 from services.features.portrait import Portrait
+from services.features.readable_views import as_json
 
 MOMENT = pa.timestamp("us", tz="UTC")
 
@@ -66,5 +65,4 @@ def _affinities(portraits: Sequence[Portrait]) -> dict[str, pa.Array]:
 
 
 def _json(values: Sequence[Sequence[Any]]) -> pa.Array:
-    """JSON arrays: of objects with named fields for structs, of [name, weight] for pairs."""
-    return pa.array([orjson.dumps(value, default=msgspec.structs.asdict).decode() for value in values], pa.string())
+    return pa.array([as_json(value) for value in values], pa.string())

@@ -131,8 +131,9 @@ def test_an_expired_portrait_is_a_cold_start_and_its_status_says_so(reader: Onli
     status = reader.feature_status("old")[names.USER_SERVING]
     assert (status.status, status.timestamp) == ("expired", (NOW - timedelta(days=401)).timestamp())
     assert reader.feature_status("kept")[names.USER_SERVING].status == "present"
-    behaviour = reader.feature_status("kept")[names.USER_BEHAVIOUR]
-    assert (behaviour.status, behaviour.timestamp) == ("missing", None)
+    behaviour = reader.feature_status("kept")[names.USER_BEHAVIOUR]  # as old as the portrait that says it
+    assert (behaviour.status, behaviour.timestamp) == ("expired", (NOW - timedelta(days=399)).timestamp())
+    assert reader.feature_status("nobody")[names.USER_BEHAVIOUR].status == "missing"
 
 
 def test_deleting_a_user_takes_all_of_theirs_and_nobody_elses(reader: OnlineReader, writer: OnlineWriter) -> None:
@@ -182,6 +183,38 @@ def test_feasts_own_client_reads_what_was_written(
     writer.write_portraits([portrait("u")])
     found = store.get_online_features(features=["user_serving:packed"], entity_rows=[{"user_id": "u"}]).to_dict()
     assert found["packed"] == [pack(portrait("u"))]
+
+
+def test_readable_views_are_read_out_of_the_portrait_and_not_stored_beside_it(
+    applied: Addresses, writer: OnlineWriter, store: FeatureStore, reader: OnlineReader
+) -> None:
+    writer.write_portraits([portrait("u", event_count=7)])
+    stored = online_contents(applied)
+    at = pa.array([NOW, NOW], MOMENT)
+    rows = pa.table({"user_id": ["u", "v"], "event_timestamp": at, "event_count": pa.array([5, 6], pa.int32())})
+    assert writer.write_view(names.USER_PROFILE, rows) == 2
+    after = online_contents(applied)
+    assert {key: after[key] for key in stored} == stored and len(after) == 2
+    asked = ["user_profile:event_count", "user_profile:lifecycle", "user_serving:packed"]
+    found = store.get_online_features(features=asked, entity_rows=[{"user_id": user} for user in "uvw"]).to_dict()
+    assert found["event_count"] == [7, 6, None]
+    assert found["lifecycle"] == [portrait("u").lifecycle, None, None]
+    assert found["packed"] == [pack(portrait("u", event_count=7)), None, None]
+    assert reader.values(names.USER_BEHAVIOUR, ["u", "w"])[1] is None
+
+
+def test_a_row_newer_than_the_portrait_is_stored_and_read(writer: OnlineWriter, reader: OnlineReader) -> None:
+    writer.write_portraits([portrait("u", event_count=7)])
+    at = pa.array([NOW + timedelta(seconds=1)], MOMENT)
+    writer.write_view(
+        names.USER_PROFILE,
+        pa.table({"user_id": ["u"], "event_timestamp": at, "event_count": pa.array([8], pa.int32())}),
+    )
+    (found,) = reader.values(names.USER_PROFILE, ["u"])
+    assert found is not None and found["event_count"] == 8
+    writer.write_portraits([portrait("u", NOW + timedelta(seconds=2), event_count=9)])
+    (found,) = reader.values(names.USER_PROFILE, ["u"])
+    assert found is not None and found["event_count"] == 9
 
 
 def test_a_store_that_does_not_answer_is_named(applied: Addresses, store: FeatureStore) -> None:

@@ -18,6 +18,7 @@ from services.core.errors import DependencyDown, InvalidInput
 from services.features.online.connection import feature_view, open_store
 from services.features.online.reader import entity_key
 from services.features.portrait import Portrait, pack
+from services.features.readable_views import VIEWS
 
 BATCH_ROWS = 2_000
 """Rows a round trip."""
@@ -66,7 +67,8 @@ class OnlineWriter:
         """Write rows of any view that is kept online. Returns how many.
 
         `table` has the view's join key, `event_timestamp` and its features (all but the key and time may be absent:
-        absent features keep their stored values).
+        absent features keep their stored values). A user's readable view is not written where there is a packed
+        portrait as new: it is read out of that.
 
         Raises:
             InvalidInput: the view is not kept online, or the table lacks the key or the time.
@@ -79,7 +81,8 @@ class OnlineWriter:
         if missing:
             raise InvalidInput(f"Rows of {view_name} lack the columns {', '.join(sorted(missing))}")
         for start in range(0, table.num_rows, BATCH_ROWS):
-            self._write(view, _rows(view, table.slice(start, BATCH_ROWS)))
+            rows = _rows(view, table.slice(start, BATCH_ROWS))
+            self._write(view, self._beyond_portraits(rows) if view_name in VIEWS else rows)
         return table.num_rows
 
     def delete_portraits(self, user_ids: Sequence[str]) -> None:
@@ -95,16 +98,27 @@ class OnlineWriter:
             raise _down(error) from error
 
     def online_views(self) -> list[str]:
-        """Names of the views that are kept online, as applied by now."""
+        """Names of the views that are kept online, as applied by now, the packed portrait first."""
         self._store.refresh_registry()
-        return sorted(view.name for view in self._store.list_feature_views(allow_cache=True) if view.online)
+        found = [view.name for view in self._store.list_feature_views(allow_cache=True) if view.online]
+        return sorted(found, key=lambda name: (name != names.USER_SERVING, name))  # others are read out of it
 
     def refresh(self) -> None:
         """Read the registry again, after a `feast apply`."""
         self._store.refresh_registry()
         self._serving = None
 
+    def _beyond_portraits(self, rows: list[Row]) -> list[Row]:
+        """The rows that are newer than their users' packed portraits."""
+        try:
+            times = self._provider.online_store.portrait_times(self._config, [row[0] for row in rows])
+        except redis.RedisError as error:
+            raise _down(error) from error
+        return [row for row, time in zip(rows, times, strict=True) if time is None or row[2].timestamp() > time]
+
     def _write(self, view: FeatureView, rows: list[Row]) -> None:
+        if not rows:
+            return
         try:
             self._provider.online_write_batch(self._config, view, rows, None)
         except redis.RedisError as error:

@@ -1,0 +1,199 @@
+"""What a catalogue of a million items costs a request and a host, against one of ten thousand.
+
+Snapshots of synthetic shops, as a worker builds and a gateway opens them. Requests of both sizes alternate in one
+process. Resident memory is what two processes, as the replicas of a host, have of the snapshot: the proportional set
+size of its mapped files, and what else they need more than the same code without a snapshot, after every item was
+somebody's candidate a few times.
+
+Bars: p50 with 1M over p50 with 10k ≤ 2.5; recall@100 of nearest neighbours against exact search ≥ 0.95; swap (from the
+order, `current` written, to serving) ≤ 3 s; resident bytes per item ≤ 900. `PORTRAIT_BENCH_ITEMS` (1,000,000) is the
+large size. Run: `python -m benchmarks.items_growth`.
+"""
+
+import gc
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks._synthetic_shop import NOW, synthetic_portraits, synthetic_tables
+from services.core.metrics import ServingMetrics
+from services.features.nearest import ExactIndex
+from services.features.portrait import Portrait
+from services.features.snapshot import ItemSnapshot
+from services.features.snapshot_build import build_snapshot, publish
+from services.recommend.pipeline import RecommendationPipeline
+from services.recommend.request import RecommendationRequest
+from services.serve.serving import SnapshotWatcher
+
+SMALL = 10_000
+REQUESTS, RECALL_QUERIES, NEIGHBOURS = 2_000, 200, 100
+RATIO_BAR, RECALL_BAR, SWAP_BAR_S, RESIDENT_BAR = 2.5, 0.95, 3.0, 900
+
+
+def run() -> dict[str, Any]:
+    """The ratio of the medians, and what else a large catalogue costs."""
+    large = int(os.environ.get("PORTRAIT_BENCH_ITEMS", "1000000"))
+    with tempfile.TemporaryDirectory() as folder:
+        small_home, large_home = Path(folder) / "small", Path(folder) / "large"
+        build = {size: _built(home, size) for size, home in ((SMALL, small_home), (large, large_home))}
+        figures = _in_child(_compare, small_home, large_home)
+        figures |= _resident(large_home, large)
+        figures["disk_bytes_per_item"] = {
+            size: round(sum(f.stat().st_size for f in path.iterdir()) / size) for size, path in _folders(folder).items()
+        }
+    ratio = figures["p50_ratio"]
+    holds = (
+        ratio <= RATIO_BAR
+        and figures["recall_at_100"] >= RECALL_BAR
+        and figures["swap_s"] <= SWAP_BAR_S
+        and figures["resident_bytes_per_item"] <= RESIDENT_BAR
+    )
+    return {
+        "name": "items_growth",
+        "figure": ratio,
+        "bar": RATIO_BAR,
+        "holds": holds,
+        "figures": {"items": large, "build_s": build} | figures | {"load_average": round(os.getloadavg()[0], 1)},
+    }
+
+
+def _built(home: Path, items: int) -> float:
+    """Seconds to build; in a process of its own, whose memory goes with it."""
+    return _in_child(_build, home, items)
+
+
+def _build(home: Path, items: int) -> float:
+    tables = synthetic_tables(items)
+    home.mkdir(parents=True)
+    started = time.process_time()
+    build_snapshot(tables, home, now=NOW)
+    return round(time.process_time() - started, 1)
+
+
+def _folders(folder: str) -> dict[int, Path]:
+    found = {}
+    for manifest in Path(folder).glob("*/*/manifest.json"):
+        found[json.loads(manifest.read_text())["count"]] = manifest.parent
+    return dict(sorted(found.items()))
+
+
+def _compare(small_home: Path, large_home: Path) -> dict[str, Any]:
+    served = {}
+    for name, home in (("small", small_home), ("large", large_home)):
+        watcher = SnapshotWatcher(home, ServingMetrics())
+        version = next(home.glob("*/manifest.json")).parent.name
+        started = time.perf_counter()
+        publish(home, version)
+        watcher.refresh()
+        swap = time.perf_counter() - started
+        assert watcher.serving is not None, watcher.failure
+        served[name] = watcher.serving.pipeline
+    portraits = {name: synthetic_portraits(pipeline.snapshot, 300) for name, pipeline in served.items()}
+    gc.collect()
+    gc.freeze()
+    spent: dict[str, list[float]] = {"small": [], "large": []}
+    wall: dict[str, list[float]] = {"small": [], "large": []}
+    for number in range(REQUESTS):
+        for name, pipeline in served.items():
+            start, cpu = time.perf_counter(), time.thread_time()
+            _ask(pipeline, portraits[name][number % 300])
+            spent[name].append(time.thread_time() - cpu)
+            wall[name].append(time.perf_counter() - start)
+    half = REQUESTS // 2
+    p50 = {name: float(np.median(times[half:])) * 1000 for name, times in wall.items()}
+    return {
+        "p50_ratio": round(p50["large"] / p50["small"], 3),
+        "p50_ms": {name: round(value, 3) for name, value in p50.items()},
+        "processor_p50_ms": {name: round(float(np.median(t[half:])) * 1000, 3) for name, t in spent.items()},
+        "p99_ms": {name: round(float(np.quantile(t[half:], 0.99)) * 1000, 3) for name, t in wall.items()},
+        "swap_s": round(swap, 3),
+        "recall_at_100": _recall(served["large"].snapshot),
+    }
+
+
+def _ask(pipeline: RecommendationPipeline, portrait: Portrait) -> None:
+    pipeline.recommend(portrait, RecommendationRequest(portrait.user_id), portrait.as_of, seed="bench")
+
+
+def _recall(snapshot: ItemSnapshot) -> float:
+    """Of queries as profiles are: means of four items of one shelf."""
+    random = np.random.default_rng(5)
+    rows = np.flatnonzero(snapshot.has_vector & snapshot.available).astype(np.int32)
+    leaf = snapshot.categories_padded[:, 0]
+    queries = []
+    for item in random.choice(rows, RECALL_QUERIES):
+        same = rows[leaf[rows] == leaf[item]]
+        mean = snapshot.vectors[random.choice(same, 4)].mean(axis=0)
+        queries.append(mean / np.linalg.norm(mean))
+    asked = np.stack(queries).astype(np.float32)
+    found, _ = snapshot.nearest(asked, NEIGHBOURS)
+    hits = 0
+    for start in range(0, len(asked), 20):
+        exact, _ = ExactIndex(snapshot.vectors, rows).search(asked[start : start + 20], NEIGHBOURS)
+        hits += sum(np.intersect1d(f, e).size for f, e in zip(found[start : start + 20], exact, strict=True))
+    return round(hits / (len(asked) * NEIGHBOURS), 4)
+
+
+def _resident(home: Path, items: int) -> dict[str, Any]:
+    """Bytes an item of two replicas together, against two that serve the same code without a snapshot."""
+    context = multiprocessing.get_context("spawn")
+    arrived, go_on = context.Semaphore(0), context.Event()
+    replicas = [context.Process(target=_serve, args=(home, seed, arrived, go_on)) for seed in (1, 2)]
+    for replica in replicas:
+        replica.start()
+    for _ in replicas:
+        arrived.acquire()
+    mapped = sum(_mapped(replica.pid, home) for replica in replicas)
+    own = sum(psutil.Process(replica.pid).memory_full_info().pss for replica in replicas) - mapped
+    go_on.set()
+    for _ in replicas:
+        arrived.acquire()
+    bases = [psutil.Process(replica.pid).memory_full_info().pss for replica in replicas]
+    go_on.clear()
+    for replica in replicas:
+        replica.terminate()
+        replica.join()
+    return {
+        "resident_bytes_per_item": round((mapped + max(own - sum(bases), 0)) / items),
+        "of_mapped_files": round(mapped / items),
+        "of_processes_themselves": round((own - sum(bases)) / items),
+    }
+
+
+def _serve(home: Path, seed: int, arrived: Any, go_on: Any) -> None:
+    snapshot = ItemSnapshot.open(next(home.glob("*/manifest.json")).parent)
+    pipeline = RecommendationPipeline(snapshot)
+    pipeline.warm()
+    asked = max(REQUESTS, 3 * snapshot.count // 500)
+    for start in range(0, asked, 200):
+        for portrait in synthetic_portraits(snapshot, 200, seed=seed * 1_000_000 + start):
+            _ask(pipeline, portrait)
+    arrived.release()
+    go_on.wait()
+    del pipeline, snapshot
+    gc.collect()
+    arrived.release()
+    time.sleep(60)
+
+
+def _mapped(pid: int | None, home: Path) -> int:
+    return sum(m.pss for m in psutil.Process(pid).memory_maps(grouped=True) if m.path.startswith(str(home)))
+
+
+def _in_child(function: Any, *arguments: Any) -> Any:
+    """What a function returns in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+if __name__ == "__main__":
+    sys.modules.setdefault("benchmarks.items_growth", sys.modules["__main__"])
+    print(json.dumps(run(), indent=1))

@@ -1,0 +1,89 @@
+"""The packed portrait: exact but for its vectors, which keep their direction; the earlier form is still read."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.names import BEHAVIOUR_FEATURES
+from services.core.errors import CorruptArtefact
+from services.features import portrait_codec as codec
+from services.features.portrait import (
+    Interest,
+    Portrait,
+    PriceAffinity,
+    RecentItem,
+    pack,
+    pack_vector,
+    unpack,
+    unpack_vector,
+)
+
+BEHAVIOUR = np.full(len(BEHAVIOUR_FEATURES), np.nan, "<f4")
+BEHAVIOUR[:3] = (1, 2.5, 0)
+FULL = Portrait(
+    user_id="zoë 👟",
+    as_of=1_790_000_000.25,
+    newest_event=1_789_999_999.123456,
+    event_count=7,
+    confidence=0.8125,
+    lifecycle="active",
+    space="s",
+    interests=(Interest("i1", 0.75, "Shoes", ("Sport", "Shoes"), ("Acme",)), Interest("i2", 1 / 3, "Rest")),
+    categories=(("Shoes", 0.3967), ("Sport", 1 / 7)),
+    brands=(("Acme", 1.0),),
+    price=PriceAffinity(20.05, 8.5, 60.0),
+    behaviour=BEHAVIOUR.tobytes(),
+    recent_items=(
+        RecentItem("i1", "click", 1_789_999_999.123456, 0.954321),
+        RecentItem("i2", "hide", 1_700_000_000.0, -2.0),
+    ),
+    bought=("i3",),
+    hidden=("i2",),
+    neighbours=(("u2", 0.746),),
+    neighbour_items=(("i9", 0.9425), ("i8", 0.0)),
+)
+DIMENSION = 384
+
+
+def test_everything_but_the_vectors_comes_back_exactly() -> None:
+    assert unpack(pack(FULL)) == FULL
+
+
+def test_a_cold_portrait_is_small_and_comes_back() -> None:
+    cold = Portrait("u", 1.5, None, 0, 0.0, "new")
+    assert unpack(pack(cold)) == cold
+    assert len(pack(cold)) < 60
+
+
+def test_the_form_before_is_still_read() -> None:
+    assert unpack(b"\x01" + msgspec.msgpack.encode(FULL)) == FULL
+
+
+def test_vectors_keep_their_direction_in_half_the_bytes() -> None:
+    vector = np.random.default_rng(1).standard_normal(DIMENSION)
+    vector /= np.linalg.norm(vector)
+    whole = msgspec.structs.replace(FULL, long_term=pack_vector(vector), short_term=pack_vector(np.zeros(DIMENSION)))
+    found = unpack(pack(whole))
+    restored = unpack_vector(found.long_term)
+    assert restored is not None
+    assert vector @ restored / np.linalg.norm(restored) > 0.9999
+    assert found.short_term == pack_vector(np.zeros(DIMENSION))
+    assert len(pack(whole)) < len(pack(FULL)) + 2 * (DIMENSION + 8)
+
+
+@pytest.mark.parametrize("packed", [b"", b"\x09", b"\x01\xc1", b"\x02", b"\x02junk", pack(FULL)[:-1]])
+def test_what_is_no_portrait_says_what_to_run(packed: bytes) -> None:
+    with pytest.raises(CorruptArtefact, match="profiles recompute"):
+        unpack(packed)
+
+
+@given(st.lists(st.floats(allow_nan=False)), st.sampled_from([codec.FINE, codec.FINEST]))
+def test_any_number_survives(numbers: list[float], unit: int) -> None:
+    assert codec.values(codec.units(numbers, unit), unit) == numbers
+
+
+@given(st.floats(0, 4e9), st.lists(st.floats(0, 4e9)))
+def test_any_time_survives(as_of: float, times: list[float]) -> None:
+    assert codec.moments(as_of, codec.ages(as_of, times)) == times
