@@ -45,8 +45,8 @@ format: setup ## Put every file into the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## Measure every claim; results lie in benchmarks/
-	$(BIN)/portrait bench all
+bench: setup ## Measure every claim in its short version (in full: portrait bench all)
+	$(BIN)/portrait bench all --short
 
 clean: ## Remove what was built here; the home (.portrait) stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

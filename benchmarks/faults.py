@@ -9,13 +9,13 @@ Run: `python -m benchmarks.faults [--rounds N] [--seed N] [--only VICTIM ...]`.
 
 import argparse
 import json
-import os
 import random
 import sys
 from collections import Counter, defaultdict
 from itertools import chain
 from typing import Any
 
+from benchmarks._sizes import size
 from tests.e2e.faults.kills import GATEWAY_VICTIMS, Victim, deck
 from tests.e2e.faults.rounds import Load, Round, run_rounds
 from tests.e2e.faults.stack import running_stack
@@ -26,7 +26,7 @@ ROUNDS = 50
 
 def run(rounds: int | None = None, seed: int = 1, victims: tuple[Victim, ...] = tuple(Victim)) -> dict[str, Any]:
     """Recovery by kind of kill, and every violation there was."""
-    wanted = int(os.environ.get("PORTRAIT_BENCH_ROUNDS", str(ROUNDS))) if rounds is None else rounds
+    wanted = int(size("ROUNDS", ROUNDS, 3)) if rounds is None else rounds
     chance = random.Random(seed)
     order = list(chain.from_iterable(deck(chance, victims) for _ in range(-(-wanted // len(victims)))))[:wanted]
     with running_stack(items=ITEMS, users=USERS) as stack:

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks._gateway_shop import Caller, gateway_shop, get, load, percentiles, pipeline_call, post, timed
+from benchmarks._sizes import size
 
 ITEMS, USERS, CLIENTS = 12_000, 1_000, 8
 RATE_BAR, LATENCY_BAR = 0.7, 1.25
@@ -21,7 +22,7 @@ RATE_BAR, LATENCY_BAR = 0.7, 1.25
 
 def run() -> dict[str, Any]:
     """The ratio of the rates, and that of the medians."""
-    seconds, rounds = float(os.environ.get("PORTRAIT_BENCH_SECONDS", "8")), 3
+    seconds, rounds = size("SECONDS", 8, 2), 3
     with gateway_shop(ITEMS, USERS) as shop:
         call, caller = pipeline_call(shop), Caller(shop.port)
         load(shop.port, CLIENTS, 3.0, USERS)  # to warm up

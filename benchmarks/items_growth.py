@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks._sizes import size
 from benchmarks._synthetic_shop import NOW, synthetic_portraits, synthetic_tables
 from services.core.metrics import ServingMetrics
 from services.features.nearest import ExactIndex
@@ -40,7 +41,7 @@ RATIO_BAR, RECALL_BAR, SWAP_BAR_S, RESIDENT_BAR = 2.5, 0.95, 3.0, 900
 
 def run() -> dict[str, Any]:
     """The ratio of the medians, and what else a large catalogue costs."""
-    large = int(os.environ.get("PORTRAIT_BENCH_ITEMS", "1000000"))
+    large = int(size("ITEMS", 1_000_000, 50_000))
     with tempfile.TemporaryDirectory() as folder:
         small_home, large_home = Path(folder) / "small", Path(folder) / "large"
         build = {size: _built(home, size) for size, home in ((SMALL, small_home), (large, large_home))}

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks._gateway_shop import Caller, GatewayShop, gateway_shop, percentiles, post
+from benchmarks._sizes import size
 from feature_repo import names
 from services.features.online import OnlineWriter, open_store
 
@@ -26,7 +27,7 @@ BAR = 10.0
 
 def run() -> dict[str, Any]:
     """How many times faster, at the median; the other percentile is in the figures."""
-    rounds = int(os.environ.get("PORTRAIT_BENCH_ROUNDS", "300"))
+    rounds = int(size("ROUNDS", 300, 60))
     with gateway_shop(ITEMS, USERS) as shop:
         store, features = open_store(shop.addresses), _write_items(shop)
         random, caller = np.random.default_rng(3), Caller(shop.port)

@@ -19,9 +19,10 @@ from typing import Any
 
 import psutil
 
+from benchmarks._sizes import size
 from services.runtime.state import read_state
 
-SETTLE_S, LOOK_S = 120.0, 60.0
+SETTLE_S, LOOK_S = (120.0, 45.0), (60.0, 20.0)
 MEMORY_BAR_GB, PROCESSOR_BAR = 3.0, 0.05
 
 
@@ -30,10 +31,10 @@ def run() -> dict[str, Any]:
     home = Path(tempfile.mkdtemp(prefix="pr-")).resolve()
     try:
         _portrait(home, "up", "--detach", "--wait", "--port", "0", "--timeout", "600")
-        time.sleep(SETTLE_S)
+        time.sleep(size("SETTLE", *SETTLE_S))
         state = read_state(home)
         assert state is not None  # `up --wait` returned
-        figures = look(psutil.Process(state.pid), LOOK_S)
+        figures = look(psutil.Process(state.pid), size("LOOK", *LOOK_S))
     finally:
         _portrait(home, "down")
         shutil.rmtree(home, ignore_errors=True)

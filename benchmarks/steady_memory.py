@@ -9,7 +9,6 @@ Run: `python -m benchmarks.steady_memory [MINUTES]`.
 """
 
 import json
-import os
 import sys
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks._sizes import size
 from tests.e2e.faults.kills import everything
 from tests.e2e.faults.rounds import under_load
 from tests.e2e.faults.stack import FaultStack, running_stack
@@ -35,7 +35,7 @@ Key = tuple[int, str]
 
 def run(minutes: float | None = None) -> dict[str, Any]:
     """Slopes by process, steepest first."""
-    lasting = float(os.environ.get("PORTRAIT_BENCH_MINUTES", "30")) if minutes is None else minutes
+    lasting = size("MINUTES", 30, 3) if minutes is None else minutes
     with running_stack(items=ITEMS, users=USERS, days=DAYS) as stack:
         with under_load(stack, events_per_s=EVENTS_PER_S, pages_per_s=PAGES_PER_S) as load:
             sizes = _watch(stack, lasting * 60)

@@ -10,7 +10,6 @@ Bar: 1,800 bytes at a million users. Run: `python -m benchmarks.store_bytes`.
 """
 
 import json
-import os
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ import numpy as np
 import redis
 from sqlalchemy import Engine, text
 
+from benchmarks._sizes import size
 from benchmarks.recommendations_http import _home, _servers
 from feature_repo import names
 from services.db.embeddings import write_vectors
@@ -41,7 +41,7 @@ USER_VIEWS = (names.USER_SERVING, names.USER_PROFILE, names.USER_AFFINITIES, nam
 
 def run() -> dict[str, Any]:
     """Bytes a user, and what they are made of."""
-    users, items = (int(os.environ.get(f"PORTRAIT_BENCH_{n}", d)) for n, d in (("USERS", 10_000), ("ITEMS", 5_000)))
+    users, items = int(size("USERS", 10_000, 1_000)), int(size("ITEMS", 5_000, 1_000))
     with _home() as home, ExitStack() as stack:
         addresses = _servers(home, stack)
         engine = make_engine(addresses.sqlalchemy_url)

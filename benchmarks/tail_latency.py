@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from benchmarks._gateway_shop import gateway_shop, load
+from benchmarks._sizes import size
 
 ITEMS, USERS, CLIENTS = 12_000, 1_000, 8
 BAR = 3.0
@@ -16,7 +17,7 @@ BAR = 3.0
 
 def run() -> dict[str, Any]:
     """p99 over p50."""
-    seconds = float(os.environ.get("PORTRAIT_BENCH_SECONDS", "60"))
+    seconds = size("SECONDS", 60, 10)
     with gateway_shop(ITEMS, USERS) as shop:
         load(shop.port, CLIENTS, 5.0, USERS)  # to warm up
         found = load(shop.port, CLIENTS, seconds, USERS)

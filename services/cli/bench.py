@@ -1,6 +1,7 @@
 """`portrait bench NAME`: run one benchmark script and say whether its bar holds."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ import typer
 from services.cli.output import console, print_json, print_table
 from services.core.errors import NotFound
 
+SHORT = "PORTRAIT_BENCH_SHORT"
+"""Set for a short run; benchmarks and what they start read it (benchmarks/_sizes.py)."""
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -42,9 +45,14 @@ def run_benchmark(name: str) -> dict[str, Any]:
 
 def bench(
     name: Annotated[str, typer.Argument(help="The benchmark, `all`, or `list`.")],
+    short: Annotated[
+        bool, typer.Option("--short", help="Smaller sizes and shorter runs: a look, not a claim.")
+    ] = False,
     json: Annotated[Path | None, typer.Option("--json", help="Write the answer to this file.")] = None,
 ) -> None:
     """Measure one claim against its yardstick in the same run."""
+    if short:
+        os.environ[SHORT] = "1"
     import orjson  # noqa: PLC0415 - loaded when needed: --help stays quick
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS

@@ -377,7 +377,7 @@ def test_check_finds_what_differs_online(
     insert_portrait(clean, portrait("u", NOW - timedelta(hours=1)))
     insert_portrait(clean, portrait("v", NOW - timedelta(hours=2)))
     insert_portrait(clean, portrait("expired", NOW - timedelta(days=500)))
-    insert_profile(clean, "u", NOW - timedelta(hours=1), newest_event=NOW)
+    insert_profile(clean, "w", NOW - timedelta(hours=1), newest_event=NOW)
     materialize(offline, writer, everything=True)
     checks = {check.view: check for check in check_views(offline, reader, now=NOW)}
     assert all(check.problem is None for check in checks.values())
@@ -385,6 +385,7 @@ def test_check_finds_what_differs_online(
     assert (serving.rows, serving.entities, serving.sampled, serving.agreeing) == (3, 3, 2, 2)
     assert serving.age_s == 3_600
     assert not checks[names.USER_VECTORS].online
+    assert (checks[names.USER_PROFILE].sampled, checks[names.USER_PROFILE].agreeing) == (1, 1)
     writer.delete_portraits(["v"])
     checks = {check.view: check for check in check_views(offline, reader, now=NOW)}
     assert checks[names.USER_SERVING].behind == 1
