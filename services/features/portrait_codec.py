@@ -16,7 +16,10 @@ from services.core.errors import CorruptArtefact
 
 LEVEL, RAW = 6, -15
 FINE, FINEST = 10_000, 1_000_000
-STEPS = 127
+STEPS, SHORT = 127, 64
+"""Steps of an eight-bit entry; vectors with fewer entries stay as they are: there is little to save, and the fewer
+entries there are, the more of a cosine one rounding moves."""
+AS_THEY_ARE, IN_STEPS = b"\x00", b"\x01"
 
 Number = int | float
 
@@ -114,17 +117,23 @@ def moments(as_of: float, stored: Sequence[Number]) -> list[float]:
 
 
 def _quantised(vector: bytes | None) -> bytes:
-    """The largest absolute entry as float16, then a byte an entry; empty for None."""
+    """A byte that tells which, then the float16 entries as they are, or the largest absolute one and a byte an entry;
+    empty for None."""
     if vector is None:
         return b""
     entries = np.frombuffer(vector, "<f2")
+    if entries.size < SHORT:
+        return AS_THEY_ARE + vector
     largest = np.abs(entries).max(initial=np.float16(0))
     scale = STEPS / np.float32(largest) if largest else np.float32(0)
-    return largest.astype("<f2").tobytes() + np.rint(entries.astype(np.float32) * scale).astype(np.int8).tobytes()
+    steps = np.rint(entries.astype(np.float32) * scale).astype(np.int8)
+    return IN_STEPS + largest.astype("<f2").tobytes() + steps.tobytes()
 
 
 def _restored(data: bytes) -> bytes | None:
     if not data:
         return None
-    largest = np.frombuffer(data, "<f2", count=1)[0].astype(np.float32)
-    return (np.frombuffer(data, np.int8, offset=2) * (largest / STEPS)).astype("<f2").tobytes()
+    if data[:1] == AS_THEY_ARE:
+        return data[1:]
+    largest = np.frombuffer(data, "<f2", count=1, offset=1)[0].astype(np.float32)
+    return (np.frombuffer(data, np.int8, offset=3) * (largest / STEPS)).astype("<f2").tobytes()

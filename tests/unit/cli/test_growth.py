@@ -46,7 +46,7 @@ def test_rates_are_those_of_the_peak() -> None:
     [
         (Shop(10**9, 1_000, 1_000, 1_000), "online store"),
         (Shop(1_000, 10**9, 1_000, 1_000), "snapshot build"),
-        (Shop(1_000, 1_000, 10**12, 1_000), "full recompute"),
+        (Shop(1_000, 1_000, 10**12, 1_000), "database"),
     ],
 )
 def test_what_is_large_is_full_first(shop: Shop, first: str) -> None:

@@ -73,6 +73,11 @@ def test_vectors_keep_their_direction_in_half_the_bytes() -> None:
     assert len(pack(whole)) < len(pack(FULL)) + 2 * (DIMENSION + 8)
 
 
+def test_short_vectors_stay_as_they_are() -> None:
+    short = msgspec.structs.replace(FULL, long_term=pack_vector(np.array([0.6, 0.8])))
+    assert unpack(pack(short)) == short
+
+
 @pytest.mark.parametrize("packed", [b"", b"\x09", b"\x01\xc1", b"\x02", b"\x02junk", pack(FULL)[:-1]])
 def test_what_is_no_portrait_says_what_to_run(packed: bytes) -> None:
     with pytest.raises(CorruptArtefact, match="profiles recompute"):
