@@ -78,8 +78,8 @@ def _slope(seen: tuple[Key, list[tuple[float, float]]], seconds: float) -> dict[
     (pid, name), samples = seen
     after = [each for each in samples if each[0] >= WARM_UP_SHARE * seconds] or samples[-1:]
     minutes = defaultdict(list)
-    for at, size in after:
-        minutes[at // 60].append((at, size))
+    for at, own in after:
+        minutes[at // 60].append((at, own))
     return {
         "process": name,
         "pid": pid,
