@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +59,8 @@ class Searching:
         """The page for one request, with the request's own events in the portrait. Raises InvalidInput."""
         if request.recent_events:
             nobody = cold_portrait("", now) if portrait is None else portrait
-            portrait = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
+            folded = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
+            portrait = msgspec.structs.replace(folded, event_count=max(folded.event_count, len(folded.recent_items)))
         return self.pipeline.search(portrait, request, vector, now, understood=understood)
 
     def suggest(self, typed: str, portrait: Portrait | None, recent: Sequence[str], count: int) -> list[SuggestedText]:

@@ -8,9 +8,12 @@ from search_shop import ITEMS, SECONDS, build_index
 
 from services.core.metrics import ServingMetrics
 from services.features.snapshot import ItemSnapshot
+from services.recommend.request import RecentEvent
 from services.search.index.search_index import current_index
 from services.search.query_memory import FILE, QueryMemory
 from services.search.request import SearchRequest
+from services.search.result import Mode
+from services.serve.search_request import WireSearch
 from services.serve.search_serving import SearchFiles
 
 PAIRS = pa.table({"query": ["oak"], "item_id": ["a2"], "weight": [9.0]})
@@ -73,3 +76,14 @@ def test_a_damaged_memory_leaves_search_without_it_and_a_damaged_index_is_not_se
     again = SearchFiles(tmp_path, tmp_path / "suggest", ServingMetrics())
     assert again.over(snapshot) is None
     assert again.failure is not None and not again.changed()
+
+
+def test_what_a_stranger_has_just_done_counts_in_the_order(files: SearchFiles, tmp_path: Path, snapshot: ItemSnapshot):
+    build_index(tmp_path)
+    searching = files.over(snapshot)
+    assert searching is not None
+    asked = WireSearch("oak", recent_events=(RecentEvent("a4"),))
+    understood = searching.pipeline.read(asked)
+    assert Mode.UNPERSONALISED not in searching.search(None, asked, understood, None, SECONDS).modes
+    nobody = WireSearch("oak")
+    assert Mode.UNPERSONALISED in searching.search(None, nobody, understood, None, SECONDS).modes
