@@ -22,7 +22,7 @@ from typing import Any
 
 BAR = 2.0
 WIDTH = 128
-BATCHES = 20
+BATCHES = 10
 """Of RecTools that are timed: a whole epoch takes it minutes."""
 SCRIPT = Path(__file__).with_name("_rectools_sasrec.py")
 ONE_CORE = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
