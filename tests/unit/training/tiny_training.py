@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from training import user_model
 from training.configs import UserModelSettings
@@ -36,12 +37,18 @@ def trainer(settings: UserModelSettings = SETTINGS, **options: Any) -> UserModel
 
 
 def fit_sampled(**options: Any) -> Fitted:
-    """With sampled negatives, as in a large shop: what they are drawn with is part of a checkpoint."""
+    """With sampled negatives, as in a large shop: what they are drawn with is part of a checkpoint.
+
+    On one thread, whatever ran in this process before: with more, sums are added in another order.
+    """
     before, user_model.FULL_SOFTMAX = user_model.FULL_SOFTMAX, 0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
         return trainer(**options).fit(tokens(), seed=3, epochs=EPOCHS)
     finally:
         user_model.FULL_SOFTMAX = before
+        torch.set_num_threads(threads)
 
 
 def _wait_after_two(figures: dict[str, Any]) -> None:
