@@ -150,13 +150,13 @@ def unpack(packed: bytes) -> Portrait:
     Raises:
         CorruptArtefact: not a packed portrait, or one of a format that this version does not read.
     """
-    if packed and packed[0] == FORMAT:
-        return _of_columns(*codec.decode(memoryview(packed)[1:]))
-    if not packed or packed[0] != EARLIER:
+    if not packed or packed[0] not in (FORMAT, EARLIER):
         raise CorruptArtefact("A stored portrait has an unknown format: run `portrait profiles recompute`")
     try:
+        if packed[0] == FORMAT:
+            return _of_columns(*codec.decode(memoryview(packed)[1:]))
         return _earlier.decode(memoryview(packed)[1:])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: text that is no UTF-8, columns of unequal length
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
 
 

@@ -78,9 +78,9 @@ def decode(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | Non
     try:
         long_term, short_term, deflated = _decoder.decode(data)
         columns = _columns.decode(zlib.decompress(deflated, RAW))
-    except (msgspec.DecodeError, zlib.error) as error:
+        return columns, _restored(long_term), _restored(short_term)
+    except (msgspec.DecodeError, zlib.error, ValueError) as error:  # ValueError: text that is no UTF-8, a short vector
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
-    return columns, _restored(long_term), _restored(short_term)
 
 
 def units(values: Iterable[float], unit: int = FINE) -> list[Number]:

@@ -1,5 +1,7 @@
 """The packed portrait: exact but for its vectors, which keep their direction; the earlier form is still read."""
 
+import contextlib
+
 import msgspec
 import numpy as np
 import pytest
@@ -82,6 +84,23 @@ def test_short_vectors_stay_as_they_are() -> None:
 def test_what_is_no_portrait_says_what_to_run(packed: bytes) -> None:
     with pytest.raises(CorruptArtefact, match="profiles recompute"):
         unpack(packed)
+
+
+def test_bytes_that_went_bad_are_a_named_error_whatever_they_say() -> None:
+    for packed in (pack(FULL), b"\x01" + msgspec.msgpack.encode(FULL)):
+        for place in range(len(packed)):
+            for flipped in (0x01, 0x80, 0xFF):
+                bad = bytearray(packed)
+                bad[place] ^= flipped
+                with contextlib.suppress(CorruptArtefact):  # a wrong letter here or there still is a portrait
+                    unpack(bytes(bad))
+
+
+def test_columns_of_unequal_length_are_no_portrait() -> None:
+    columns, long_term, short_term = codec.decode(memoryview(pack(FULL))[1:])
+    bad = msgspec.structs.replace(columns, category_weights=[])
+    with pytest.raises(CorruptArtefact, match="profiles recompute"):
+        unpack(b"\x02" + codec.encode(bad, long_term, short_term))
 
 
 @given(st.lists(st.floats(allow_nan=False)), st.sampled_from([codec.FINE, codec.FINEST]))
