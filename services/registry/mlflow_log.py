@@ -128,7 +128,12 @@ class MlflowRun:
             action()
         except Exception as error:
             self._works = False
-            log.warning("tracking-stopped", run=self.run_id, reason=str(error).splitlines()[0][:300])
+            log.warning("tracking-stopped", run=self.run_id, reason=_first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says; what it is where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
 
 
 def mlflow_name(name: str) -> str:

@@ -91,6 +91,16 @@ def test_a_store_that_fails_stops_the_writing_and_not_the_training(tmp_path: Pat
     assert Broken.calls == 1
 
 
+def test_an_error_that_says_nothing_does_not_end_a_training() -> None:
+    from services.registry.mlflow_log import MlflowRun
+
+    class Silent:
+        def set_terminated(self, *_: Any) -> None:
+            raise TimeoutError
+
+    MlflowRun(Silent(), "r1").end()
+
+
 def test_settings_within_settings_become_dotted_names() -> None:
     found = flat(run_config("small"))
     assert (found["name"], found["user_model.width"], found["ranker.hidden"]) == ("small", 32, (16, 8))
