@@ -117,6 +117,9 @@ class ObjectStorage:
             for file, data in also.items():
                 (hidden / file).write_bytes(data)
             os.replace(hidden, target)  # noqa: PTH105 - the atomic rename is the point
+        except OSError:
+            if not target.is_dir():  # else another process of this host fetched the same meanwhile
+                raise
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
 

@@ -63,6 +63,14 @@ def test_files_that_are_here_already_are_linked(storage: ObjectStorage, tmp_path
     assert (tmp_path / "v2" / "other").read_bytes() == b"2" and (before / "other").read_bytes() == b"old"
 
 
+def test_who_comes_second_takes_what_another_process_has_fetched(storage: ObjectStorage, tmp_path: Path) -> None:
+    storage.upload(folder(tmp_path / "made", x=b"1"), "kind/v1", last="x")
+    for _ in range(2):
+        storage.fetch("kind/v1", tmp_path / "here" / "v1", digests(x=b"1"), {}, like=tmp_path / "none")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["v1"]
+    assert (tmp_path / "here" / "v1" / "x").read_bytes() == b"1"
+
+
 def test_a_storage_that_does_not_answer_is_a_dependency_that_is_down(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DependencyDown, match="storage"):
