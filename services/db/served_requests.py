@@ -41,7 +41,10 @@ class LoggedRequest:
         return len(self.request) + len(self.features) + (0 if self.packed is None else len(self.packed))
 
 
-INSERT = """
+MAY_BE_KEPT = f"NOT EXISTS (SELECT FROM users AS u WHERE u.user_id = new.user_id AND {REFUSED})"
+"""SQL: the user of a `new` row has not refused personalisation, perhaps while the row waited to be written."""
+
+INSERT = f"""
 INSERT INTO served_requests (
   request_id, user_id, timestamp, portrait_at, snapshot, model_version, feature_hash, request, features)
 SELECT request_id, user_id, to_timestamp(at), to_timestamp(portrait_at), snapshot, model_version, feature_hash,
@@ -49,19 +52,21 @@ SELECT request_id, user_id, to_timestamp(at), to_timestamp(portrait_at), snapsho
 FROM unnest(%b::text[], %b::text[], %b::float8[], %b::float8[], %b::text[], %b::text[], %b::text[], %b::bytea[],
   %b::bytea[]) AS new (
   request_id, user_id, at, portrait_at, snapshot, model_version, feature_hash, request, features)
+WHERE {MAY_BE_KEPT}
 ON CONFLICT DO NOTHING
 """
 
 KEEP_PORTRAITS = f"""
 INSERT INTO {names.SERVING_TABLE} (user_id, event_timestamp, packed)
 SELECT user_id, to_timestamp(at), packed FROM unnest(%b::text[], %b::float8[], %b::bytea[]) AS new (user_id, at, packed)
+WHERE {MAY_BE_KEPT}
 ORDER BY user_id, at
 ON CONFLICT DO NOTHING
 """
 
 
 def insert_served_requests(connection: Connection, logged: Sequence[LoggedRequest]) -> int:
-    """Write how lists were ranked. Returns the number of rows."""
+    """Write how lists were ranked, but not those of users who refused personalisation. Returns the number of rows."""
     if not logged:
         return 0
     columns = zip(
@@ -86,7 +91,8 @@ def insert_served_requests(connection: Connection, logged: Sequence[LoggedReques
 
 def keep_portraits(connection: Connection, portraits: Sequence[tuple[str, float, bytes]]) -> int:
     """Have portraits (user id, as of in epoch seconds, packed) in the history of the offline store, where they are not
-    yet: what was served can be joined later. Returns how many were not."""
+    yet: what was served can be joined later. Not of users who refused personalisation: theirs were erased. Returns
+    how many were new."""
     if not portraits:
         return 0
     columns = zip(*portraits, strict=True)

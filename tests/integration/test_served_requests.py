@@ -127,6 +127,13 @@ def test_who_refused_is_left_out_and_who_is_erased_leaves_nothing(engine: Engine
         assert count_served_requests(connection, NOON, LATER) == 0
 
 
+def test_a_list_that_waited_while_its_user_refused_is_kept_without_how_it_was_ranked(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        upsert_user(connection, "ada", consent={"personalisation": False})
+        assert keep_portraits(connection, [("ada", NOON.timestamp(), b"\x01late"), ("bo", 1.0, b"\x01his")]) == 1
+        assert insert_served_requests(connection, [replace(logged("r1"), timestamp=NOON.timestamp())]) == 0
+
+
 def test_old_lists_are_forgotten(engine: Engine) -> None:
     store(engine, "r1")
     with transaction(engine) as connection:
