@@ -89,7 +89,9 @@ class LearnedModels:
                 return NumpyRanker.load(path)
         fitted = fit_ranker(examples(), self.config.ranker, seed, device=self.device, tell=self.tell)
         if fitted is not None and path is not None:
-            fitted.network.save(path)
+            temporary = path.with_suffix(".tmp")
+            fitted.network.save(temporary)
+            temporary.replace(path)
         return None if fitted is None else fitted.network
 
 
