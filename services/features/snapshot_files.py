@@ -78,7 +78,7 @@ def read_array(folder: Path, name: str) -> NDArray[Any]:
     """The memory-mapped array as a plain, read-only ndarray (slicing `np.memmap` objects is slow)."""
     try:
         return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False).view(np.ndarray)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise CorruptArtefact(
             f"{folder / name}.npy cannot be read: ask for a new snapshot (recompute `snapshot`)"
         ) from error

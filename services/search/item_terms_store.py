@@ -32,15 +32,24 @@ def item_terms_of(snapshot: ItemSnapshot, analyser: Analyser, search: Path) -> I
     hidden.mkdir(parents=True)
     try:
         made.save(hidden)
-        shutil.rmtree(folder, ignore_errors=True)
-        hidden.rename(folder)
-    except OSError:  # another process was quicker, and its files are as good
-        if not folder.is_dir():
-            raise
+        _put(hidden, folder)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     _prune(folder.parent)
     return ItemTerms.open(folder)
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Give a folder its name. Where another process was quicker its files stay, which others may be opening: they are
+    as good. Damaged ones go."""
+    try:
+        made.rename(folder)
+    except OSError:
+        try:
+            ItemTerms.open(folder)
+        except CorruptArtefact:
+            shutil.rmtree(folder, ignore_errors=True)
+            made.rename(folder)
 
 
 def _name(snapshot: ItemSnapshot, analyser: Analyser) -> str:

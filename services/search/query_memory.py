@@ -84,7 +84,7 @@ class QueryMemory:
                 return cls(found["queries"], found["start"], found["item"], found["weight"], ids)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise CorruptArtefact(f"{search / FILE} cannot be read: run `portrait search rebuild`") from error
 
 

@@ -34,10 +34,11 @@ class Page:
     cursor: str | None = None
 
     @classmethod
-    def of(cls, cursor: str | None) -> Self:
-        """The page that a caller's cursor leads to; the first of a new search without one. Raises InvalidInput."""
+    def of(cls, cursor: str | None, offset: int = 0) -> Self:
+        """The page that a caller's cursor leads to; that of a new search from `offset` on without one. Raises
+        InvalidInput."""
         if cursor is None:
-            return cls(uuid4().hex)
+            return cls(uuid4().hex, offset)
         found = CURSOR.fullmatch(cursor)
         if found is None:
             raise InvalidInput("`cursor` is not one of ours: send `next_cursor` as it came", field="cursor")

@@ -102,7 +102,8 @@ class SnapshotWatcher:
             for pipeline in (found.pipeline, found.canary, found.shadow):
                 if pipeline is not None:
                     pipeline.warm()
-            found = replace(found, search=self._searching(snapshot))
+            kept = None if served is None else served.search
+            found = replace(found, search=self._searching(snapshot) or kept)
         except (PortraitError, OSError, ValueError) as error:
             if self.failure is None:
                 log.warning("snapshot-unusable", error=str(error))

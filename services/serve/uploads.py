@@ -31,7 +31,7 @@ async def read_picture(request: Request) -> bytes:
     if not form and not content_type_fits(kind.get_content_type(), MediaKind.IMAGE):
         raise UnsupportedMedia(f"{kind.get_content_type()} is no picture: send image/*, or a form with a picture")
     body = await read_body(request, PICTURE_LIMIT)
-    picture = _picture_of_form(body, str(kind.get_param("boundary", ""))) if form else body
+    picture = _picture_of_form(body, _parameter(kind, "boundary", "content-type")) if form else body
     if not picture:
         raise InvalidInput("The picture is empty: send its bytes", field="image")
     if not looks_like(picture, MediaKind.IMAGE):
@@ -41,10 +41,8 @@ async def read_picture(request: Request) -> bytes:
 
 def _picture_of_form(body: bytes, boundary: str) -> bytes:
     for headers, content in _parts(body, boundary):
-        if (
-            headers.get_param("name", header="content-disposition") in ("image", "file", "photo")
-            or headers.get_filename()
-        ):
+        name, file = (_parameter(headers, parameter, "content-disposition") for parameter in ("name", "filename"))
+        if name in ("image", "file", "photo") or file:
             return content
     raise InvalidInput("The form has no picture: send it in the field `image`", field="image")
 
@@ -73,3 +71,13 @@ def _headers(head: bytes) -> Message:
         if name.strip().lower() == "content-disposition":
             message["content-disposition"] = value.strip()
     return message
+
+
+def _parameter(message: Message, name: str, header: str) -> str:
+    """A parameter of a header; empty where there is none. Raises MalformedBody where its parts (RFC 2231) contradict
+    each other, which the standard library does not expect."""
+    try:
+        found = message.get_param(name, "", header)
+    except (TypeError, ValueError) as error:
+        raise MalformedBody(f"`{name}` in {header} cannot be read: send it as one plain text") from error
+    return found if isinstance(found, str) else found[2]

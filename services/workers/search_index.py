@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine
 
+from services.core.errors import CorruptArtefact
 from services.core.paths import HomePaths
 from services.db.checkpoints import SEARCH_INDEX, set_checkpoint
 from services.db.items import item_versions, items_mark, read_items, read_names
@@ -53,7 +54,7 @@ def update_search(
 def bring_index(engine: Engine, search: Path, language: str, *, everything: bool = False) -> dict[str, Any]:
     """An index of the catalogue as it is, published: the published one with what changed, or one that is built anew.
 
-    `language`: whose stems it uses; another one than the published index's builds anew.
+    `language`: whose stems it uses; another one than the published index's builds anew, and so does a damaged index.
     """
     now = datetime.now(UTC)
     with transaction(engine) as connection:
@@ -61,7 +62,7 @@ def bring_index(engine: Engine, search: Path, language: str, *, everything: bool
         versions = item_versions(connection)
         current = current_index(search)
         version = None if current is None else current.name
-        everything = everything or (current is not None and read_manifest(current).language != language)
+        everything = everything or (current is not None and not _can_follow(current, language))
         found = None if everything else difference(search, version, versions)
         if found is not None and len(found) > UPDATED_SHARE * max(versions.num_rows, 1):
             found = None
@@ -81,6 +82,14 @@ def bring_index(engine: Engine, search: Path, language: str, *, everything: bool
         set_checkpoint(connection, SEARCH_INDEX, mark)
     changed = versions.num_rows if found is None else len(found)
     return {"version": version, "how": how, "items": versions.num_rows, "changed": changed}
+
+
+def _can_follow(index: Path, language: str) -> bool:
+    """Whether the published index is whole and of this language: only then it is worth an update."""
+    try:
+        return read_manifest(index).language == language
+    except CorruptArtefact:
+        return False
 
 
 def bring_suggestions(engine: Engine, suggest: Path, language: str, *, everything: bool = False) -> str:

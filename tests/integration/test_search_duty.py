@@ -75,6 +75,16 @@ def test_when_most_of_the_catalogue_changed_it_is_built_anew(engine: Engine, tmp
     assert bring_index(engine, tmp_path, "english")["how"] == "built"
 
 
+def test_a_damaged_index_is_built_anew(engine: Engine, tmp_path: Path):
+    bring_index(engine, tmp_path, "english")
+    damaged = current_index(tmp_path)
+    assert damaged is not None
+    (damaged / "keys.npy").unlink()
+    put(engine, lamp="Copper lamp")
+    assert bring_index(engine, tmp_path, "english")["how"] == "built"
+    assert "lamp" in items_of(tmp_path)
+
+
 def test_search_is_due_for_the_catalogue_and_for_what_people_do(engine: Engine, tmp_path: Path):
     update_search(engine, HomePaths(tmp_path), "english", lambda share: None)
     assert not due(engine, HomePaths(tmp_path).search)

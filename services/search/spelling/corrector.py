@@ -28,6 +28,9 @@ class SpellingConfig:
     """A rare word's candidate is offered when it scores so much more."""
     much_better: float = 6.0
     """It is searched for when it scores so much more, and the word itself stands beside none of the others."""
+    most_words: int = 32
+    """Words of a query that are looked at, the first ones: further ones are not searched for, and the time that each
+    takes grows with their number."""
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
 
 
@@ -66,9 +69,10 @@ class SpellingCorrector:
         tokens = self._analyser.tokens_of_normalised(text)
         applied: dict[int, Candidate] = {}
         offered: dict[int, Candidate] = {}
-        for at, token in enumerate(tokens):
+        beginning = tokens[: self._config.most_words]
+        for at, token in enumerate(beginning):
             if at not in applied and self._doubtful(token):
-                candidate, sure = self._choose(tokens, at, applied)
+                candidate, sure = self._choose(beginning, at, applied)
                 if candidate is not None:
                     chosen = applied if sure else offered
                     chosen |= dict.fromkeys(range(candidate.first, candidate.last + 1), candidate)

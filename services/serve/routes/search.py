@@ -42,7 +42,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         start = time.perf_counter()
         wanted = decode(SEARCH, await read_body(request))
         query = printable(wanted.query)
-        page = Page.of(wanted.cursor)
+        page = Page.of(wanted.cursor, wanted.offset)
         if wanted.surface is not None:
             check_text(wanted.surface, "surface")
         stages = {"decode": time.perf_counter() - start}

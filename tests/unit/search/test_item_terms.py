@@ -1,9 +1,13 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from services.features.snapshot import ItemSnapshot
+from services.search import item_terms_store
 from services.search.item_terms import MODEL, NUMBER, PADDING, STOP, UNIT, WORD, ItemTerms, spelling_signatures
 from services.search.item_terms_build import ItemTermsConfig, build_item_terms
+from services.search.item_terms_store import FOLDER, item_terms_of
 from services.search.text.analyser import Analyser
 
 TITLES = [
@@ -65,3 +69,32 @@ def test_alike_spellings_share_most_of_their_signature() -> None:
     lamp, lamps, drill = spelling_signatures(["lamp", "lamps", "drill"])
     shared = [int(np.bitwise_count(lamp & other).sum()) for other in (lamps, drill)]
     assert shared == [3, 0]
+
+
+def kept_file(search: Path) -> Path:
+    (folder,) = (search / FOLDER).iterdir()
+    return folder / "rank-codes.npy"
+
+
+def test_terms_that_another_process_put_there_meanwhile_stay(
+    tmp_path: Path, snapshot: ItemSnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[int] = []
+
+    def slowly(titles: list[str], analyser: Analyser) -> ItemTerms:
+        monkeypatch.undo()
+        item_terms_of(snapshot, analyser, tmp_path)
+        put.append(kept_file(tmp_path).stat().st_ino)
+        return build_item_terms(titles, analyser)
+
+    monkeypatch.setattr(item_terms_store, "build_item_terms", slowly)
+    item_terms_of(snapshot, Analyser(), tmp_path)
+    assert put == [kept_file(tmp_path).stat().st_ino]
+
+
+@pytest.mark.parametrize("damaged", [b"", b"cut short"])
+def test_damaged_terms_are_made_again(tmp_path: Path, snapshot: ItemSnapshot, damaged: bytes) -> None:
+    made = item_terms_of(snapshot, Analyser(), tmp_path).codes.tolist()
+    kept_file(tmp_path).unlink()
+    kept_file(tmp_path).write_bytes(damaged)
+    assert item_terms_of(snapshot, Analyser(), tmp_path).codes.tolist() == made

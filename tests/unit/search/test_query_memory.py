@@ -57,7 +57,8 @@ def test_nothing_is_known_before_the_first_and_nothing_of_no_pairs(tmp_path: Pat
     assert BoundMemory(memory, Snapshot()).items_of("lamp")[0].size == 0
 
 
-def test_a_damaged_file_is_said_to_be_one(tmp_path: Path):
-    (tmp_path / FILE).write_bytes(b"PK\x03\x04 no archive")
+@pytest.mark.parametrize("damaged", [b"PK\x03\x04 no archive", b"no archive", b""])
+def test_a_damaged_file_is_said_to_be_one(tmp_path: Path, damaged: bytes):
+    (tmp_path / FILE).write_bytes(damaged)
     with pytest.raises(CorruptArtefact, match="portrait search rebuild"):
         QueryMemory.read(tmp_path)

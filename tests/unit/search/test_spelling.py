@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.search.spelling.corrector import SpellingCorrector
+from services.search.spelling.corrector import SpellingConfig, SpellingCorrector
 from services.search.spelling.deletions import build_deletions, near_words
 from services.search.spelling.vocabulary import Vocabulary
 from services.search.text.analyser import Analyser
@@ -111,3 +111,9 @@ def test_any_query_is_answered(text: str) -> None:
 
 
 CORRECTOR = SpellingCorrector.of_titles(TITLES)
+
+
+def test_only_the_words_that_are_searched_for_are_corrected() -> None:
+    analyser = Analyser()
+    corrector = SpellingCorrector(Vocabulary.of_texts(TITLES, analyser), analyser, SpellingConfig(most_words=2))
+    assert corrector.correct("oak tabel dinning").text == "oak table dinning"

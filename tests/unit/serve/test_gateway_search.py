@@ -106,6 +106,12 @@ async def test_the_pages_of_one_search_share_its_id_and_count_on(gateway: Gatewa
     assert [(kept.first, kept.search is None) for kept in gateway.kept] == [(0, False), (2, True)]
 
 
+async def test_what_follows_an_offset_is_numbered_and_kept_by_its_place_in_the_whole_list(gateway: Gateway):
+    found = (await gateway.search(query="lamp", offset=20)).json()
+    assert [item["rank"] for item in found["items"]] == [21, 22]
+    assert gateway.kept[0].first == 20 and gateway.kept[0].search is not None
+
+
 async def test_a_search_of_nobody_reads_no_portrait(gateway: Gateway):
     found = (await gateway.search(query="lamp")).json()
     assert gateway.pipeline.asked[0][0] is None and gateway.state.store.reads == 0

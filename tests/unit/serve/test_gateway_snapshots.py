@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 from benchmarks._synthetic_shop import NOW, synthetic_tables
 from services.core.metrics import ServingMetrics
@@ -48,3 +49,14 @@ def test_a_damaged_first_snapshot_is_not_usable(tmp_path: Path):
     watcher = SnapshotWatcher(tmp_path, ServingMetrics())
     watcher.refresh()
     assert watcher.serving is None and not watcher.usable
+
+
+def test_search_that_cannot_be_opened_over_a_new_snapshot_goes_on_over_the_old_one(tmp_path: Path):
+    search = SimpleNamespace(over=lambda snapshot: snapshot.version, changed=lambda: False)
+    watcher = SnapshotWatcher(tmp_path, ServingMetrics(), search=search)
+    first = publish_shop(tmp_path, 20)
+    watcher.refresh()
+    search.over = lambda snapshot: None
+    second = publish_shop(tmp_path, 30)
+    watcher.refresh()
+    assert (watcher.serving.snapshot.version, watcher.serving.search) == (second, first)
