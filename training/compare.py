@@ -135,7 +135,8 @@ def compare(
     chosen = make_split(data, split, part, target)
     if cold_items:
         chosen = only_cold_items(chosen, cold_items)
-    learned = LearnedModels(catalogue_of(data), run_config(config), device=device, tell=tell, checkpoints=checkpoints)
+    catalogue = catalogue_of(data)
+    learned = LearnedModels(catalogue, run_config(config), device=device, tell=tell, checkpoints=checkpoints)
     factories = [recommender(name, data, builders, learned) for name in names]
     groups = category_groups(data.items)
     results = evaluate_all(
@@ -145,7 +146,7 @@ def compare(
         first_seed=first_seed,
         vectors=data.vectors,
         groups=groups,
-        store=None if checkpoints is None else ListStore(checkpoints, chosen, repr(run_config(config))),
+        store=None if checkpoints is None else ListStore(checkpoints, chosen, learned.digest),
         progress=progress,
     )
     foreign = [_foreign(name, path) for name, path in (lists or {}).items()]

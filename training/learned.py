@@ -55,12 +55,18 @@ class LearnedModels:
     ) -> None:
         """`checkpoints`: a folder from which a run that was cut off goes on, and a finished one is taken up again."""
         self.config, self.device, self.tell = config, device, tell
+        self._catalogue = catalogue
         self._trainer = UserModelTrainer(
             catalogue, config.user_model, device=device, tell=tell, checkpoints=checkpoints, workers=workers
         )
         self._fits: dict[tuple[str, int], UserModels] = {}
         self._rankers: dict[tuple[str, int], NumpyRanker | None] = {}
         self._checkpoints = checkpoints
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells settings and catalogues apart."""
+        return f"{self.config!r} {self._catalogue.digest}"
 
     def user_models(self, split: Split, seed: int) -> UserModels:
         """The user models of a split."""
@@ -84,7 +90,7 @@ class LearnedModels:
     def _kept_ranker(self, split: Split, seed: int, examples: Callable[[], Examples]) -> NumpyRanker | None:
         path = None
         if self._checkpoints is not None:
-            path = self._checkpoints / f"ranker-{split_digest(split, repr(self.config))}-seed{seed}.safetensors"
+            path = self._checkpoints / f"ranker-{split_digest(split, self.digest)}-seed{seed}.safetensors"
             if path.is_file():
                 return NumpyRanker.load(path)
         fitted = fit_ranker(examples(), self.config.ranker, seed, device=self.device, tell=self.tell)

@@ -27,6 +27,7 @@ class ListStore:
     """
 
     def __init__(self, folder: Path, split: Split, config: str) -> None:
+        """`config`: what the lists depend on beside the events: settings, and a digest of what is known of items."""
         self._folder, self._key = folder, split_digest(split, config)
 
     def load(self, model: str, seed: int) -> MadeLists | None:
@@ -53,7 +54,8 @@ class ListStore:
 
 def split_digest(split: Split, config: str) -> str:
     """Twelve letters that tell splits, their data and configurations apart."""
-    rows = (split.log.user, split.log.item, split.fit, split.history, split.targets)
+    log = split.log
+    rows = (log.user, log.item, log.target, log.engaged, split.fit, split.history, split.targets)
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in rows))
     digest.update(f"{split.name} {config}".encode())
     return digest.hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ class Catalogue:
         count = len(item_ids)
         content = np.zeros((count, 1), np.float32) if content is None else content
         return cls(tuple(item_ids.to_pylist()), content, ((),) * count, (None,) * count, np.full(count, np.nan))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all of it, hexadecimal."""
+        found = hashlib.sha256(self.content.tobytes())
+        rest = self.content.shape, self.item_ids, self.categories, self.brands, self.prices.tolist()
+        found.update(repr(rest).encode())
+        return found.hexdigest()
 
     def vocabulary(self, counts: NDArray[np.float32], least: int = 2) -> Vocabulary:
         """The words of this catalogue; categories and brands of fewer than `least` items have no embedding."""
@@ -186,8 +195,9 @@ class UserModelTrainer:
         """A folder of its own for each combination of data, settings, seed and purpose."""
         if self._checkpoints is None:
             return None
-        parts = (tokens.user.tobytes(), tokens.item.tobytes(), self.catalogue.content.tobytes(), repr(self.settings))
-        digest = hashlib.sha256(b"".join(part if isinstance(part, bytes) else part.encode() for part in parts))
+        parts = (tokens.user, tokens.item, tokens.type, tokens.time, tokens.target)
+        digest = hashlib.sha256(b"".join(part.tobytes() for part in parts))
+        digest.update(f"{self.catalogue.digest} {self.settings!r}".encode())
         purpose = "until-best" if epochs is None else f"{epochs}-epochs"
         return self._checkpoints / f"user-model-{digest.hexdigest()[:12]}-seed{seed}-{purpose}"
 

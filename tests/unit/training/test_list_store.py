@@ -45,5 +45,7 @@ def test_lists_of_other_data_or_settings_are_not_taken_for_these(tmp_path: Path)
     fewer = replace(SPLIT, fit=SPLIT.fit & (SPLIT.log.item != 0))
     assert ListStore(tmp_path, SPLIT, "small").load("counted", 0) is None
     assert ListStore(tmp_path, fewer, "default").load("counted", 0) is None
+    other = replace(SPLIT, log=replace(SPLIT.log, target=~SPLIT.log.target))
+    assert ListStore(tmp_path, other, "default").load("counted", 0) is None
     assert ListStore(tmp_path, SPLIT, "default").load("counted", 1) is None
     assert ListStore(tmp_path, SPLIT, "default").load("counted", 0).ranked.shape == (len(SPLIT.users), 500)

@@ -66,6 +66,18 @@ def test_the_loss_is_the_softmax_over_those_items(negatives: int) -> None:
     assert loss == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_a_checkpoint_is_of_these_events_and_of_what_is_known_of_the_items(tmp_path: Path) -> None:
+    content, ids = np.eye(ITEMS, 16, dtype=np.float32), tuple(f"i{n}" for n in range(ITEMS))
+    plain = Catalogue(ids, content, ((),) * ITEMS, (None,) * ITEMS, np.ones(ITEMS))
+    named = replace(plain, brands=("acme",) * ITEMS)
+    later = replace(tokens(), type=tokens().type + 1)
+    folders = {
+        UserModelTrainer(catalogue, SETTINGS, checkpoints=tmp_path)._checkpoint(events, 0, 2)
+        for catalogue, events in ((plain, tokens()), (plain, tokens()), (named, tokens()), (plain, later))
+    }
+    assert len(folders) == 3
+
+
 def test_a_finished_training_is_taken_up_from_its_folder(tmp_path: Path) -> None:
     content = np.eye(ITEMS, 16, dtype=np.float32)
     catalogue = Catalogue(tuple(f"i{n}" for n in range(ITEMS)), content, ((),) * ITEMS, (None,) * ITEMS, np.ones(ITEMS))
