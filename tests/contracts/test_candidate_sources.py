@@ -8,12 +8,26 @@ import pytest
 from services.features.portrait import Portrait, RecentItem, cold_portrait, pack_vector
 from services.features.snapshot import ItemSnapshot
 from services.features.snapshot_build import build_snapshot, publish
+from services.recommend.candidates import Source
 from services.recommend.config import PipelineConfig
 from services.recommend.sources import CandidateSource, default_sources
 from services.recommend.user import UserView, view_user
 
 NOW = 1_763_900_000.0
 CONFIG = PipelineConfig()
+QUOTAS = {
+    Source.LONG_TERM: CONFIG.nearest_quota,
+    Source.SHORT_TERM: CONFIG.nearest_quota,
+    Source.INTEREST: CONFIG.nearest_quota,
+    Source.CONTEXT: max(CONFIG.nearest_quota, CONFIG.item_to_item_quota, CONFIG.category_quota),
+    Source.ITEM_TO_ITEM: CONFIG.item_to_item_quota,
+    Source.SIMILAR_USERS: CONFIG.similar_users_quota,
+    Source.TRENDING: CONFIG.trending_quota,
+    Source.CATEGORY: CONFIG.category_quota,
+    Source.POPULAR: CONFIG.popular_quota,
+    Source.NEWEST: CONFIG.newest_quota,
+}
+"""Items that a list of a source may hold; the sources that know no user bring more to strangers."""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +66,7 @@ def test_hits_are_items_of_the_snapshot_within_the_quota(
 ):
     for hits in source.retrieve(user, snapshot, CONFIG):
         assert hits.indices.dtype == np.int32
-        assert hits.indices.size <= hits.quota
+        assert hits.indices.size <= QUOTAS[hits.source] * (CONFIG.cold_factor if user.cold else 1)
         assert ((hits.indices >= 0) & (hits.indices < snapshot.count)).all()
 
 
