@@ -1,5 +1,6 @@
 """What the demo shows of a filled shop: three portraits, what each of these users is recommended, and finds."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,8 @@ from services.core.settings import Settings
 from services.db.profiles import item_titles
 from services.db.searches import recent_queries
 from services.db.session import make_engine, transaction
+
+SEARCH_WITHIN_S = 60.0
 
 TYPICAL_USERS = """
 SELECT user_id FROM (
@@ -56,14 +59,23 @@ def _show_search(client: httpx.Client, engine: Any, user_id: str, count: int) ->
         asked = recent_queries(connection, user_id, datetime.min.replace(tzinfo=UTC), 1)
     if not asked:
         return
-    answer = client.post("/v1/search", json={"query": asked[0], "user_id": user_id, "count": count})
-    found = answer.raise_for_status().json()
+    found = _searched(client, {"query": asked[0], "user_id": user_id, "count": count})
     with transaction(engine) as connection:
         titles = item_titles(connection, [item["item_id"] for item in found["items"]])
     rows = [(item["rank"], titles.get(item["item_id"], item["item_id"])[:70]) for item in found["items"]]
     corrected = f", searched as {found['corrected_query']!r}" if found["corrected_query"] else ""
     title = f"\nFound for {asked[0]!r}{corrected}: {found['total']:,} in {found['took_ms']:.1f} ms ({found['mode']})"
     print_table(("", "item"), rows, title=title)
+
+
+def _searched(client: httpx.Client, body: dict[str, Any]) -> dict[str, Any]:
+    """The answer; a gateway opens the first search index some seconds after its first snapshot."""
+    until = time.monotonic() + SEARCH_WITHIN_S
+    while True:
+        found = client.post("/v1/search", json=body).raise_for_status().json()
+        if found["mode"] != "not-ready" or time.monotonic() > until:
+            return found
+        time.sleep(0.5)
 
 
 def _why(item: dict[str, Any]) -> str:
