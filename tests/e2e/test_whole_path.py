@@ -63,9 +63,10 @@ def shop(stack):
     assert (posted.status_code, posted.json()["accepted"]) == (202, len(EVENTS)), posted.text
 
     def settled():
-        page = recommended(stack, "kettle-lover")
-        sources = {source for item in page["items"] for source in item["sources"]}
-        return page if {"long-term", "long_term"} & sources and len(page["items"]) == 10 else None
+        page = recommended(stack, "kettle-lover", count=20)
+        own = set(ids(page))  # the portrait may be there before the snapshot that has its items
+        sources = {source for item in page["items"] if item["item_id"] in own for source in item["sources"]}
+        return page if {"long-term", "long_term"} & sources and len(own) >= 4 else None
 
     stack.eventually(settled, "a page made from the user's own portrait", seconds=240)
     return stack
