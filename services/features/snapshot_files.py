@@ -111,11 +111,16 @@ def read_manifest(folder: Path) -> Manifest:
         raise CorruptArtefact(f"{folder} is no item snapshot: ask for a new one (recompute `snapshot`)") from error
     if manifest.format != FORMAT:
         raise CorruptArtefact(f"{folder} has format {manifest.format}, this version reads {FORMAT}: build a new one")
-    for name, entry in manifest.files.items():
+    check_sizes(folder, manifest.files, "ask for a new snapshot (recompute `snapshot`)")
+    return manifest
+
+
+def check_sizes(folder: Path, files: dict[str, FileEntry], cure: str) -> None:
+    """Raises CorruptArtefact, which ends in the cure, when a file is missing or not of the recorded size."""
+    for name, entry in files.items():
         path = folder / name
         if not path.is_file() or path.stat().st_size != entry.bytes:
-            raise CorruptArtefact(f"{path} is missing or cut short: ask for a new snapshot (recompute `snapshot`)")
-    return manifest
+            raise CorruptArtefact(f"{path} is missing or cut short: {cure}")
 
 
 def verify_hashes(folder: Path) -> None:

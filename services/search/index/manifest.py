@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from services.core.errors import CorruptArtefact
-from services.features.snapshot_files import FileEntry, file_entry
+from services.features.snapshot_files import FileEntry, check_sizes, file_entry
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -47,10 +47,7 @@ def read_manifest(folder: Path) -> SearchManifest:
         raise CorruptArtefact(f"{folder} is no search index: build a new one") from error
     if manifest.format != FORMAT:
         raise CorruptArtefact(f"{folder} has format {manifest.format}, this version reads {FORMAT}: build a new one")
-    for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != entry.bytes:
-            raise CorruptArtefact(f"{path} is missing or cut short: build a new search index")
+    check_sizes(folder, manifest.files, "build a new search index")
     return manifest
 
 
