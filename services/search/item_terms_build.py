@@ -3,16 +3,34 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from itertools import chain
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from services.search.item_terms import MODEL, NUMBER, PADDING, STOP, UNIT, WORD, ItemTerms, spelling_signatures
+from services.search.item_terms import ENDING, NAMING, ItemTerms, spelling_signatures
 from services.search.text.analyser import Analyser, Kind, Token
 
 OVERSAMPLE, POWER_ITERATIONS = 10, 2
+MOST_TERMS = 64
+"""Places of tokens are kept as the bits of one number."""
+
+
+class TermKind(IntEnum):
+    """What a term of a title is. A size and a measure are numbers, beside the unit's own term."""
+
+    WORD = 0
+    NUMBER = 1
+    UNIT = 2
+    STOP = 3
+    MODEL = 4
+    NOTHING = 5
+
+
+SHARE: dict[TermKind, float] = {TermKind.NUMBER: 0.5, TermKind.UNIT: 0.3, TermKind.STOP: 0.1, TermKind.NOTHING: 0.0}
+"""Of a term's idf, what it tells of a title; of the others all."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +47,31 @@ class ItemTermsConfig:
 def build_item_terms(titles: Iterable[str], analyser: Analyser, config: ItemTermsConfig | None = None) -> ItemTerms:
     """The terms of titles, in the titles' order."""
     config = ItemTermsConfig() if config is None else config
+    assert config.terms <= MOST_TERMS
     vocabulary: dict[str, int] = {}
-    codes, tokens, kinds = array("i"), array("h"), array("b")
-    counts, lengths, heads = array("q"), array("h"), array("h")
+    codes, tokens, kinds = array("i"), array("b"), array("b")
+    sizes, lengths, heads = array("q"), array("h"), array("h")
     for title in titles:
         found = analyser.tokens(title)
         rows = list(chain.from_iterable(_rows(at, token, analyser) for at, token in enumerate(found)))[: config.terms]
         codes.extend(vocabulary.setdefault(term, len(vocabulary)) for term, _, _ in rows)
-        tokens.extend(at for _, at, _ in rows)
-        kinds.extend(kind for _, _, kind in rows)
-        counts.append(len(rows))
         lengths.append(rows[-1][1] + 1 if rows else 0)
         heads.append(_named(rows, config.least_named))
-    count_N = np.array(counts, np.int64)
-    codes_NT = _padded(np.array(codes, np.int32), count_N, config.terms, -1)
-    idf, matrix = _weights(codes_NT, len(vocabulary))
+        if not rows:
+            codes.append(-1)
+            rows = [("", 0, TermKind.NOTHING)]
+        tokens.extend(at for _, at, _ in rows)
+        kinds.extend(kind for _, _, kind in rows)
+        sizes.append(len(rows))
+    starts = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+    row, code = np.repeat(np.arange(len(sizes)), sizes), np.array(codes, np.int32)
+    idf, matrix = _weights(row, code, len(sizes), len(vocabulary))
     meaning, item_meaning = _meanings(matrix, config)
     return ItemTerms(
         terms=list(vocabulary),
-        codes=codes_NT,
-        tokens=_padded(np.array(tokens, np.int16), count_N, config.terms, -9),
-        kinds=_padded(np.array(kinds, np.int8), count_N, config.terms, PADDING),
+        starts=starts,
+        codes=code,
+        **_of_terms(row, code, np.array(tokens, np.int8), np.array(kinds, np.int8), np.array(heads, np.int16), idf),
         lengths=np.array(lengths, np.int16),
         heads=np.array(heads, np.int16),
         idf=idf,
@@ -59,36 +81,52 @@ def build_item_terms(titles: Iterable[str], analyser: Analyser, config: ItemTerm
     )
 
 
-def _rows(at: int, token: Token, analyser: Analyser) -> list[tuple[str, int, int]]:
+def _of_terms(
+    row: NDArray[np.int64],
+    code: NDArray[np.int32],
+    token: NDArray[np.int8],
+    kind: NDArray[np.int8],
+    heads: NDArray[np.int16],
+    idf: NDArray[np.float32],
+) -> dict[str, NDArray]:
+    """What follows from the kinds of the titles' terms and from which tokens name the thing."""
+    share = np.array([SHARE.get(each, 1.0) for each in TermKind], np.float32)
+    head = heads[row]
+    return {
+        "tokens": token,
+        "roles": np.where(token + 1 == head, ENDING, (token < head) * NAMING).astype(np.int8),
+        "weights": idf[code] * share[kind] if idf.size else np.zeros(code.size, np.float32),
+        "numbers": np.bincount(row, kind == TermKind.NUMBER, heads.size).astype(np.int16),
+        "measured": np.bincount(row, kind == TermKind.UNIT, heads.size) > 0,
+    }
+
+
+def _rows(at: int, token: Token, analyser: Analyser) -> list[tuple[str, int, TermKind]]:
     """(term, token, kind) of a token's terms."""
     if token.kind in (Kind.WORD, Kind.CJK):
-        return [(term, at, STOP if analyser.is_stop(term) else WORD) for term in token.terms]
+        return [(term, at, TermKind.STOP if analyser.is_stop(term) else TermKind.WORD) for term in token.terms]
     if token.kind is Kind.MODEL:
-        return [(term, at, MODEL if place == 0 else NUMBER) for place, term in enumerate(token.terms)]
-    return [(term, at, UNIT if term.isalpha() else NUMBER) for term in token.terms]
+        return [(term, at, TermKind.MODEL if place == 0 else TermKind.NUMBER) for place, term in enumerate(token.terms)]
+    return [(term, at, TermKind.UNIT if term.isalpha() else TermKind.NUMBER) for term in token.terms]
 
 
-def _named(rows: Sequence[tuple[str, int, int]], least: int) -> int:
+def _named(rows: Sequence[tuple[str, int, TermKind]], least: int) -> int:
     """The token after what names the thing: the first stop word after `least` tokens, numbers before it left out."""
-    stop = next((at for _, at, kind in rows if kind == STOP and at >= least), len(rows))
-    return max((at + 1 for _, at, kind in rows if kind in (WORD, STOP) and at < stop), default=0)
+    stop = next((at for _, at, kind in rows if kind is TermKind.STOP and at >= least), len(rows))
+    words = (TermKind.WORD, TermKind.STOP)
+    return max((at + 1 for _, at, kind in rows if kind in words and at < stop), default=0)
 
 
-def _padded(values: NDArray, counts: NDArray[np.int64], width: int, padding: int) -> NDArray:
-    """(n, width) rows of a flat array."""
-    table = np.full((len(counts), width), padding, values.dtype)
-    table[np.arange(width)[None, :] < counts[:, None]] = values
-    return table
-
-
-def _weights(codes_NT: NDArray[np.int32], terms: int) -> tuple[NDArray[np.float32], sp.csr_matrix]:
+def _weights(
+    row: NDArray[np.int64], code: NDArray[np.int32], titles: int, terms: int
+) -> tuple[NDArray[np.float32], sp.csr_matrix]:
     """BM25's idf by term, and the (n, v) matrix of idf weights with rows of length 1."""
-    row, place = np.nonzero(codes_NT >= 0)
-    matrix = sp.csr_matrix((np.ones(len(row), np.float32), (row, codes_NT[row, place])), (len(codes_NT), terms))
+    row, code = row[code >= 0], code[code >= 0]
+    matrix = sp.csr_matrix((np.ones(len(row), np.float32), (row, code)), (titles, terms))
     matrix.sum_duplicates()
     matrix.data[:] = 1
     with_term = np.bincount(matrix.indices, minlength=terms)
-    idf = np.log1p((len(codes_NT) - with_term + 0.5) / (with_term + 0.5)).astype(np.float32)
+    idf = np.log1p((titles - with_term + 0.5) / (with_term + 0.5)).astype(np.float32)
     matrix.data = idf[matrix.indices]
     length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     return idf, sp.csr_matrix(sp.diags_array((1 / np.maximum(length, 1e-9)).astype(np.float32)) @ matrix)

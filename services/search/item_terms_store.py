@@ -13,7 +13,7 @@ from services.search.text.analyser import Analyser
 
 FOLDER = "terms"
 KEPT = 2
-FORMAT = "1"
+FORMAT = "2"
 """Changes when terms are made otherwise."""
 
 

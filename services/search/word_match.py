@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.search.item_terms import NUMBER, STOP, UNIT, ItemTerms, spelling_signatures
+from services.search.item_terms import SIGNATURE_WORDS, ItemTerms, spelling_signatures
 from services.search.understanding import UnderstoodQuery
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
+ONE = np.uint64(1)
 OPTIONAL_WEIGHT = 0.1
 """What a word too common to demand counts beside one that is demanded."""
 SAME = 0.5
@@ -88,92 +89,116 @@ def _head(demanded: BoolArray, spoken: BoolArray) -> int:
 
 @dataclass(frozen=True)
 class WordMatch:
-    """n titles against the q words, at most L tokens a title.
+    """n titles of T terms altogether against the q words.
 
-    `found` float32 (n, q): the strength of the best alternative the title has, 0–1. `placed` bool (n, q, L): at which
-    tokens. `named` bool (n, q): among those that name the thing. `meant` float32 (n, q): the closest any term comes in
-    meaning, `spelt`: in spelling; 1 where the word is found. `covered` bool (n, T): terms that the query has;
-    `told` float32 (n, T): how close each comes to any word of the query. `term_weights` float32 (n, T).
+    `found` float32 (q, n): the strength of the best alternative the title has, 0–1. `places` uint64 (q, n): at which
+    tokens, one bit each. `names` uint64 (n,): the tokens that name the thing. `meant` float32 (q, n): the closest any
+    term comes in meaning, `spelt`: in spelling; 1 where the word is found. Of the titles' terms, title by title:
+    `begins` int64 (n,): where each title's begin, `roles` int8 (T,), `weights` float32 (T,); `covered` bool (T,): that
+    the query has, `told` float32 (T,): how close each comes to any word of the query.
     """
 
     found: FloatArray
-    placed: BoolArray
-    named: BoolArray
+    places: NDArray[np.uint64]
+    names: NDArray[np.uint64]
     meant: FloatArray
     spelt: FloatArray
+    begins: NDArray[np.int64]
+    roles: NDArray[np.int8]
+    weights: FloatArray
     covered: BoolArray
     told: FloatArray
-    term_weights: FloatArray
-    in_name: BoolArray
+
+    @property
+    def named(self) -> BoolArray:
+        """bool (q, n): whether the word is among those that name the thing."""
+        return (self.places & self.names) != 0
 
 
 def match_words(query: QueryTerms, items: ItemTerms, rows: NDArray[np.int32]) -> WordMatch:
-    """The match of some titles, `rows` int32 (n,)."""
-    codes_NT, tokens_NT, kinds_NT = (table[rows] for table in (items.codes, items.tokens, items.kinds))
-    width = max(int((codes_NT >= 0).sum(axis=1).max(initial=1)), 1)
-    codes_NT, tokens_NT, kinds_NT = codes_NT[:, :width], tokens_NT[:, :width], kinds_NT[:, :width]
-    equal_NAT = codes_NT[:, None, :] == query.alternatives[None, :, None]
-    strength_NA = equal_NAT.any(axis=2) * query.strengths
-    found = np.maximum.reduceat(strength_NA, query.starts, axis=1)
-    same_NQT = np.logical_or.reduceat(equal_NAT & (query.strengths >= SAME)[None, :, None], query.starts, axis=1)
-    in_name = tokens_NT < items.heads[rows][:, None]
-    in_name &= codes_NT >= 0
-    distinct, place_NT = _distinct(codes_NT, len(items.idf))
-    meaning_QU = np.clip(query.meaning @ items.meaning[distinct].T, 0, 1)
-    meaning_NQ = np.stack([_padded(each)[place_NT].max(axis=1) for each in meaning_QU], axis=1)
-    spelling_QU = _alike(query.signatures, items.signatures[distinct])
-    spelling_NQ = np.stack([_padded(each)[place_NT].max(axis=1) for each in spelling_QU], axis=1)
-    told_NT = _padded(meaning_QU.max(axis=0, initial=0))[place_NT]
-    exact, covered_NT = found > 0, same_NQT.any(axis=1)
+    """The match of some titles, `rows` int32 (n,), n at least 1."""
+    begins, at_T = _terms_of(items, rows)
+    codes_T = items.codes[at_T]
+    equal_AT = codes_T == query.alternatives[:, None]
+    places_AN = _places(equal_AT, items.tokens[at_T], begins)
+    same_A = query.strengths >= SAME
+    found = np.maximum.reduceat((places_AN != 0) * query.strengths[:, None], query.starts, axis=0)
+    places = np.bitwise_or.reduceat(places_AN * same_A[:, None], query.starts, axis=0)
+    covered_T = equal_AT[same_A].any(axis=0)
+    distinct, place_T = _distinct(codes_T, len(items.idf))
+    near_QU = _padded(np.maximum(query.meaning @ items.meaning[distinct].T, 0))
+    alike_QU = _padded(_alike(query.signatures, items, distinct))
+    exact = np.where(found > 0, np.maximum(found, SAME), 0)
     return WordMatch(
         found=found,
-        placed=_by_token(same_NQT, tokens_NT),
-        named=(same_NQT & in_name[:, None, :]).any(axis=2),
-        meant=np.where(exact, np.maximum(found, SAME), meaning_NQ),
-        spelt=np.where(exact, np.maximum(found, SAME), spelling_NQ),
-        covered=covered_NT,
-        told=np.maximum(covered_NT, told_NT),
-        term_weights=_term_weights(items, codes_NT, kinds_NT),
-        in_name=in_name,
+        places=places,
+        names=(ONE << items.heads[rows].astype(np.uint64)) - ONE,
+        meant=_closest(near_QU, place_T, begins, exact),
+        spelt=_closest(alike_QU, place_T, begins, exact),
+        begins=begins,
+        roles=items.roles[at_T],
+        weights=items.weights[at_T],
+        covered=covered_T,
+        told=np.maximum(covered_T, np.minimum(near_QU.max(axis=0), 1)[place_T]),
     )
 
 
-def _distinct(codes_NT: NDArray[np.int32], terms: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The distinct terms of some titles, ascending, and where each stands among them; padding stands after the last."""
+def _terms_of(items: ItemTerms, rows: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the terms of each of these titles begin among all of theirs, int64 (n,), and where those are in `items`."""
+    starts = items.starts[rows]
+    sizes = items.starts[rows + 1] - starts
+    ends = sizes.cumsum()
+    begins = ends - sizes
+    return begins, np.arange(ends[-1]) + np.repeat(starts - begins, sizes)
+
+
+def _places(equal_AT: BoolArray, tokens_T: NDArray[np.int8], begins: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """At which tokens of each title each alternative stands, one bit each, uint64 (a, n)."""
+    alternatives, terms = equal_AT.shape
+    places = np.zeros(alternatives * begins.size, np.uint64)
+    hits = np.flatnonzero(equal_AT)
+    if hits.size:
+        alternative, term = np.divmod(hits, terms)
+        title = alternative * begins.size + np.searchsorted(begins, term, side="right") - 1
+        first = np.flatnonzero(np.diff(title, prepend=-1))
+        bits = ONE << tokens_T[term].astype(np.uint64)
+        places[title[first]] = np.bitwise_or.reduceat(bits, first)
+    return places.reshape(alternatives, -1)
+
+
+def _distinct(codes_T: NDArray[np.int32], terms: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """The distinct terms of some titles, ascending, and where each stands among them; "no term" stands after the
+    last."""
     seen = np.zeros(terms + 1, bool)
-    seen[codes_NT] = True  # padding, −1, is the last
+    seen[codes_T] = True  # "no term", −1, is the last
     seen[terms] = False
-    distinct = np.flatnonzero(seen).astype(np.int32)
-    place = np.full(terms + 1, len(distinct), np.int32)
-    place[distinct] = np.arange(len(distinct), dtype=np.int32)
-    return distinct, place[codes_NT]
+    distinct = np.flatnonzero(seen)
+    place = np.empty(terms + 1, np.int32)
+    place[distinct] = np.arange(distinct.size, dtype=np.int32)
+    place[terms] = distinct.size
+    return distinct, place[codes_T]
 
 
-def _padded(values: FloatArray) -> FloatArray:
-    """With a 0 behind, for padding."""
-    return np.append(values, np.float32(0))
+def _padded(values_QU: FloatArray) -> FloatArray:
+    """With a 0 behind, for "no term"."""
+    padded = np.zeros((len(values_QU), values_QU.shape[1] + 1), np.float32)
+    padded[:, :-1] = values_QU
+    return padded
 
 
-def _by_token(placed_NQT: BoolArray, tokens_NT: NDArray[np.int16]) -> BoolArray:
-    """From terms to tokens: a measure's three terms are one token."""
-    grid = np.zeros((*placed_NQT.shape[:2], placed_NQT.shape[2] + 1), bool)
-    item, word, place = np.nonzero(placed_NQT)
-    grid[item, word, tokens_NT[item, place]] = True
-    return grid
+def _closest(
+    values_QU: FloatArray, place_T: NDArray[np.int32], begins: NDArray[np.int64], exact: FloatArray
+) -> FloatArray:
+    """The greatest value of each title's terms, at most 1, float32 (q, n); `exact` instead, where that is not 0."""
+    closest = np.maximum.reduceat(values_QU.take(place_T, axis=1), begins, axis=1)
+    return np.where(exact > 0, exact, np.minimum(closest, 1))
 
 
-def _alike(queries: NDArray[np.uint64], terms: NDArray[np.uint64]) -> FloatArray:
+def _alike(queries: NDArray[np.uint64], items: ItemTerms, terms: NDArray[np.intp]) -> FloatArray:
     """(q, u): cosine of the sets of letter triples, by their signatures."""
-    shared = np.bitwise_count(queries[:, None, :] & terms[None, :, :]).sum(axis=2, dtype=np.int16)
-    sizes = [np.maximum(np.bitwise_count(each).sum(axis=1, dtype=np.int16), 1) for each in (queries, terms)]
-    return (shared / np.sqrt(np.multiply.outer(*sizes))).astype(np.float32)
-
-
-def _term_weights(items: ItemTerms, codes_NT: NDArray[np.int32], kinds_NT: NDArray[np.int8]) -> FloatArray:
-    """idf of each term of the titles; little for stop words and for units, whose number has said it."""
-    weights = np.where(codes_NT >= 0, _of_terms(items.idf, codes_NT), 0)
-    return (weights * SHARE_BY_KIND[kinds_NT]).astype(np.float32)
-
-
-SHARE_BY_KIND = np.ones(6, np.float32)
-SHARE_BY_KIND[[STOP, UNIT, NUMBER]] = OPTIONAL_WEIGHT, 0.3, 0.5
+    signatures = items.signatures[terms]
+    shared = np.zeros((len(queries), len(terms)), np.uint16)
+    for word in range(SIGNATURE_WORDS):
+        shared += np.bitwise_count(queries[:, word, None] & signatures[:, word])
+    size = np.sqrt(np.maximum(np.bitwise_count(queries).sum(axis=1), 1)).astype(np.float32)
+    return shared / (size[:, None] * items.spelling_size[terms])

@@ -5,7 +5,7 @@ import pytest
 
 from services.features.snapshot import ItemSnapshot
 from services.search import item_terms_store
-from services.search.item_terms import MODEL, NUMBER, PADDING, STOP, UNIT, WORD, ItemTerms, spelling_signatures
+from services.search.item_terms import ARRAYS, ENDING, NAMING, SAID, ItemTerms, spelling_signatures
 from services.search.item_terms_build import ItemTermsConfig, build_item_terms
 from services.search.item_terms_store import FOLDER, item_terms_of
 from services.search.text.analyser import Analyser
@@ -29,12 +29,20 @@ def terms() -> ItemTerms:
 
 def test_a_title_is_its_terms_in_order_and_a_measure_is_one_token_of_several_terms() -> None:
     made = terms()
-    words = [made.terms[code] for code in made.codes[0] if code >= 0]
-    assert words == ["brass", "lamp", "with", "18volt", "18", "volt"]
-    assert made.tokens[0].tolist() == [0, 1, 2, 3, 3, 3]
-    assert made.kinds[0].tolist() == [WORD, WORD, STOP, NUMBER, NUMBER, UNIT]
-    assert made.kinds[2].tolist()[:2] == [WORD, MODEL]
-    assert made.kinds[3].tolist() == [PADDING] * 6
+    first, third, empty = (slice(*made.starts[title : title + 2]) for title in (0, 2, 3))
+    assert [made.terms[code] for code in made.codes[first]] == ["brass", "lamp", "with", "18volt", "18", "volt"]
+    assert made.tokens[first].tolist() == [0, 1, 2, 3, 3, 3]
+    assert made.roles[first].tolist() == [NAMING, ENDING, SAID, SAID, SAID, SAID]
+    assert [made.terms[code] for code in made.codes[third]] == ["drill", "dcd771c2", "dcd", "771", "2"]
+    assert made.codes[empty].tolist() == [-1] and made.weights[empty].tolist() == [0]
+
+
+def test_a_terms_weight_is_its_idf_but_little_for_stop_words_units_and_numbers() -> None:
+    made = terms()
+    share = (made.weights / made.idf[made.codes])[: made.starts[1]]
+    assert share.tolist() == pytest.approx([1, 1, 0.1, 0.5, 0.5, 0.3])
+    assert made.numbers[:4].tolist() == [2, 0, 3, 0]
+    assert made.measured[:4].tolist() == [True, False, False, False]
 
 
 def test_what_names_the_thing_ends_before_the_first_stop_word() -> None:
@@ -61,7 +69,7 @@ def test_files_give_the_same_terms(tmp_path: Path) -> None:
     made.save(tmp_path)
     read = ItemTerms.open(tmp_path)
     assert list(read.terms) == list(made.terms)
-    for name in ("codes", "tokens", "kinds", "lengths", "heads", "idf", "signatures", "meaning", "item_meaning"):
+    for name in ARRAYS:
         assert np.array_equal(getattr(read, name), getattr(made, name)), name
 
 
