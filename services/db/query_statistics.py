@@ -78,10 +78,17 @@ def query_item_weights(connection: Connection, now: datetime, least: float = 1e-
 
 
 def successful_queries(connection: Connection, most: int) -> dict[str, int]:
-    """How often the queries asked most of late that find something were asked, by their text as last typed."""
+    """How many users asked each of the queries asked most of late that find something, by its text as last typed.
+
+    Searches without a user count as those of one more: they may all be.
+    """
     statement = f"""
-        SELECT example, searches FROM query_statistics WHERE 2 * zero_results < searches
-        ORDER BY {BY_SEARCHES} LIMIT %s
+        WITH successful AS (
+          SELECT query, example FROM query_statistics WHERE 2 * zero_results < searches
+          ORDER BY {BY_SEARCHES} LIMIT %s
+        )
+        SELECT q.example, count(DISTINCT s.user_id) + bool_or(s.user_id IS NULL)::int
+        FROM successful q JOIN searches s ON s.normalised = q.query GROUP BY q.query, q.example
     """
     return dict(raw(connection).execute(statement, (most,)).fetchall())
 

@@ -33,20 +33,22 @@ class Highlighter:
         return [self._highlighted(title, terms) for title in titles]
 
     def _highlighted(self, title: str, terms: frozenset[str]) -> str:
-        text, spans = self._spans(title)
+        text, spans, safe = self._spans(title)
+        escape = str if safe else html.escape
         parts: list[str] = []
         end = 0
         for start, stop, found in spans:
             if start >= end and not terms.isdisjoint(found):
-                parts += [html.escape(text[end:start]), "<em>", html.escape(text[start:stop]), "</em>"]
+                parts += [escape(text[end:start]), "<em>", escape(text[start:stop]), "</em>"]
                 end = stop
-        return "".join([*parts, html.escape(text[end:])])
+        return "".join([*parts, escape(text[end:])])
 
-    def _find(self, title: str) -> tuple[str, list[tuple[int, int, tuple[str, ...]]]]:
-        """The title as it is shown, and start, end and terms of its tokens."""
+    def _find(self, title: str) -> tuple[str, list[tuple[int, int, tuple[str, ...]]], bool]:
+        """The title as it is shown, start, end and terms of its tokens, and whether nothing in it needs escaping."""
         text = unicodedata.normalize("NFC", title)
         if len(text) > LONGEST:
             text = text[: LONGEST - 1] + "…"
         normal, offsets = normalise_with_offsets(text)
         tokens = self._analyser.tokens_of_normalised(normal)
-        return text, [(offsets[token.start], offsets[token.end], token.terms) for token in tokens]
+        spans = [(offsets[token.start], offsets[token.end], token.terms) for token in tokens]
+        return text, spans, html.escape(text) == text

@@ -169,5 +169,13 @@ class SnapshotWatcher:
         self.model_failure = str(error)
 
     def _run(self) -> None:
+        failed = ""
         while not self._stop.wait(POLL_S):
-            self.refresh()
+            try:
+                self.refresh()
+                failed = ""
+            except Exception as error:  # a thread that ends here would leave the gateway behind for ever
+                self._metrics.snapshot_failures.inc()
+                if repr(error) != failed:
+                    log.exception("snapshot-watch-failed")
+                failed = repr(error)

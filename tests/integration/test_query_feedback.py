@@ -18,6 +18,7 @@ from services.db.query_statistics import (
     reformulations,
     search_totals,
     seldom_clicked_queries,
+    successful_queries,
 )
 from services.db.searches import AnsweredSearch, insert_searches, recent_queries
 from services.db.session import make_engine, transaction
@@ -159,6 +160,16 @@ def test_queries_that_disappoint_are_found_with_what_was_asked_next(engine: Engi
         assert reformulations(connection, ["sopha"], within_s=300, most=3) == [("sopha", "sofa", 2)]
         totals = search_totals(connection)
     assert (totals["queries"], totals["searches"], totals["zero_results"], totals["clicked"]) == (3, 9, 2, 2)
+
+
+def test_a_query_counts_as_often_as_different_people_asked_it(engine: Engine):
+    again = [searched(f"again-{n}", "my own name", "ada") for n in range(3)]
+    unknown = [searched(f"unknown-{n}", "lamp", None) for n in range(2)]
+    empty = [searched(f"empty-{user}", "oak lmp", user, total=0) for user in ("ada", "bob")]
+    search(engine, *again, *unknown, *empty, searched("lamp-ada", "lamp", "ada"), searched("lamp-bob", "Lamp", "bob"))
+    run(engine)
+    with transaction(engine) as connection:
+        assert successful_queries(connection, 10) == {"my own name": 1, "lamp": 3}
 
 
 def test_whether_there_is_anything_to_count(engine: Engine):

@@ -37,7 +37,8 @@ class SuggestManifest(msgspec.Struct, frozen=True):
 def build_suggestions(
     items: pa.Table, asked: Mapping[str, int], suggest: Path, *, now: datetime, config: AnalyserConfig | None = None
 ) -> str:
-    """A new version of the suggestions: from items (title, brand, categories), and queries with how often they came.
+    """A new version of the suggestions: from items (title, brand, categories), and queries with how many people
+    asked each.
 
     Give only queries that found something. Returns the version's name.
     """

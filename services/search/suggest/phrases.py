@@ -12,7 +12,8 @@ from services.search.text.normal import normalise
 LONGEST = 3
 LEAST_ITEMS = 3
 """Items whose titles must have a phrase before it is suggested."""
-LEAST_ASKED = 2
+LEAST_USERS = 2
+"""People who must have asked a query before others see it: what one person asks may speak of that person."""
 MOST_CHARACTERS = 60
 MOST_PHRASES = 200_000
 
@@ -81,14 +82,14 @@ def name_phrases(categories: Sequence[Sequence[str] | None], brands: Sequence[st
 
 
 def query_phrases(asked: Mapping[str, int]) -> list[Phrase]:
-    """Queries that found something, asked at least `LEAST_ASKED` times; spelt as most people spell them."""
+    """Queries that found something, asked by at least `LEAST_USERS` people; spelt as most people spell them."""
     counts: Counter[str] = Counter()
     for query, count in asked.items():
         counts[" ".join(normalise(query).split())[:MOST_CHARACTERS]] += count
     return [
         Phrase(query, Source.QUERY, FACTOR[Source.QUERY] * log1p(count))
         for query, count in counts.items()
-        if query and count >= LEAST_ASKED
+        if query and count >= LEAST_USERS
     ]
 
 

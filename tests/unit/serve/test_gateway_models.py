@@ -1,5 +1,6 @@
 """The gateway takes up models with the snapshot, and keeps what serves when one cannot."""
 
+import threading
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from services.recommend.request import RecommendationRequest
 from services.registry.artefact import USER_MODEL, write_artefact
 from services.registry.manifest import DataRange, Measured, ModelManifest, feature_hash
 from services.registry.registry import ModelRegistry
+from services.serve import serving
 from services.serve.serving import SnapshotWatcher, bucket
 from services.serve.shadow import ShadowScorer
 
@@ -172,3 +174,25 @@ def test_a_shadow_is_computed_and_counted(watcher: SnapshotWatcher, tmp_path: Pa
 
 def test_rollouts_are_values() -> None:
     assert msgspec.structs.replace(ModelRegistry(Path("nowhere")).rollout(), canary="x").champion == "linear-blend"
+
+
+def test_what_nobody_expected_is_counted_and_the_watcher_goes_on(
+    watcher: SnapshotWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, refresh = threading.Semaphore(0), watcher.refresh
+    faults = [AttributeError("unforeseen")]
+
+    def at_first_broken() -> None:
+        tried.release()
+        if faults and threading.current_thread() is not threading.main_thread():
+            raise faults.pop()
+        refresh()
+
+    monkeypatch.setattr(serving, "POLL_S", 0.001)
+    monkeypatch.setattr(watcher, "refresh", at_first_broken)
+    watcher.start()
+    try:
+        assert all(tried.acquire(timeout=10) for _ in range(3)), "at the start, with the fault, after it"
+    finally:
+        watcher.close()
+    assert watcher._metrics.snapshot_failures._value.get() == 1
