@@ -24,6 +24,9 @@ from tests.e2e.faults.stack import FaultStack, running_stack
 
 ITEMS, USERS, DAYS = 1_000, 1_000, 60
 EVENTS_PER_S, PAGES_PER_S = 50.0, 20.0
+LOAD_USERS = int(size("LOAD_USERS", USERS, USERS))
+"""Who the events come from: everybody. A user's log of 30 days and what a tick needs for it grow with his own events,
+so the same events of few users are a different question (`PORTRAIT_BENCH_LOAD_USERS=60` asks it)."""
 EVERY_S = 10.0
 WARM_UP_SHARE = 0.3
 """Of the time, at its beginning: caches and pools fill, imports happen."""
@@ -37,7 +40,7 @@ def run(minutes: float | None = None) -> dict[str, Any]:
     """Slopes by process, steepest first."""
     lasting = size("MINUTES", 30, 3) if minutes is None else minutes
     with running_stack(items=ITEMS, users=USERS, days=DAYS) as stack:
-        with under_load(stack, events_per_s=EVENTS_PER_S, pages_per_s=PAGES_PER_S) as load:
+        with under_load(stack, events_per_s=EVENTS_PER_S, pages_per_s=PAGES_PER_S, users=LOAD_USERS) as load:
             sizes = _watch(stack, lasting * 60)
         statuses = {str(status): count for status, count in load.ledger.statuses.items()}
     slopes = sorted((_slope(seen, lasting * 60) for seen in sizes.items()), key=lambda row: -row["mib_per_hour"])
@@ -51,6 +54,7 @@ def run(minutes: float | None = None) -> dict[str, Any]:
         "holds": figure <= SLOPE_MIB_H,
         "figures": {
             "minutes": lasting,
+            "load_users": LOAD_USERS,
             "answers_by_status": statuses,
             "sum_mib_per_hour": round(sum(row["mib_per_hour"] for row in watched), 2),
             "processes": watched,

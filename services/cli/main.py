@@ -19,6 +19,7 @@ COMMANDS = (
     "imports",
     "embed",
     "profiles",
+    "users",
     "features",
     "train",
     "evaluate",

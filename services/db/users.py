@@ -82,8 +82,7 @@ def without_consent(connection: Connection, user_ids: Iterable[str] | None = Non
 def erase_user(connection: Connection, user_id: str) -> dict[str, int]:
     """Delete everything stored of a user in Postgres. Returns the number of rows by table.
 
-    The online store is a cache of this: the caller deletes the user there as well, and the tail does once more, as an
-    update may be under way.
+    The online store is a cache of this: the user is queued for the tail, which finds nothing and erases the portrait.
     """
     gone = {"events": delete_users_events(connection, [user_id])}
     for table in USER_TABLES:

@@ -1,6 +1,6 @@
 """The pipeline's settings: a frozen value with defaults that suit any shop."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.core.types import EventType
 
@@ -22,6 +22,7 @@ class PipelineConfig:
     """How candidates are found and the list is put together. Quotas are numbers of items a source may bring."""
 
     max_candidates: int = 500
+    """Of which a list of up to half as many is chosen; a longer one is chosen of twice its length (`for_count`)."""
     nearest_quota: int = 60
     """Neighbours of each query vector (long-term, short-term, each interest)."""
     query_quota: int = 500
@@ -56,3 +57,10 @@ class PipelineConfig:
     max_reasons: int = 3
     min_reason_share: float = 0.05
     new_item_days: float = 30.0
+
+    def for_count(self, count: int) -> "PipelineConfig":
+        """The settings for a list of `count` items: there is something to choose from however long it is."""
+        wanted = 2 * count
+        if wanted <= self.max_candidates:
+            return self
+        return replace(self, max_candidates=wanted, query_quota=max(self.query_quota, wanted))

@@ -153,7 +153,8 @@ class RecommendationPipeline:
             excluded = np.concatenate((excluded, self.snapshot.indices(request.exclude)))
         if user.anchors.size:
             excluded = np.concatenate((excluded, user.anchors))
-        return retrieve(user, self.snapshot, self._sources, request.filter, excluded, self.config)
+        config = self.config.for_count(request.count)
+        return retrieve(user, self.snapshot, self._sources, request.filter, excluded, config)
 
     def _features(
         self, user: UserView, indices: NDArray[np.int32], retrieval: NDArray[np.float32] | None, now: float

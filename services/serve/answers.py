@@ -157,6 +157,13 @@ class UserAnswer(msgspec.Struct, frozen=True):
     created: bool
 
 
+class ErasedUserAnswer(msgspec.Struct, frozen=True):
+    """`rows`: how many each table had of the user."""
+
+    user_id: str
+    rows: dict[str, int]
+
+
 class RecomputeRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """What to compute again. `user_ids` narrows `profiles` to some users."""
 

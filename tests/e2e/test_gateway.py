@@ -221,6 +221,8 @@ def test_a_users_attributes_and_consent(api: httpx.Client, database: Addresses):
     stored = rows(database, "SELECT attributes, consent FROM users WHERE user_id = 'ada'")
     assert stored == [({"city": "Turin"}, {"personalisation": True})]
     assert api.put("/v1/users/ada", json={"consents": {}}).status_code == 422
+    assert api.delete("/v1/users/ada").json()["rows"]["users"] == 1
+    assert rows(database, "SELECT FROM users WHERE user_id = 'ada'") == []
 
 
 def test_work_asked_for_twice_is_one_job(api: httpx.Client):

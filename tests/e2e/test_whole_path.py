@@ -124,6 +124,18 @@ def test_recent_events_of_the_request_count_at_once(shop):
     assert sum(item.startswith("boots") for item in ids(page)[:5]) >= 3, page["items"]
 
 
+def test_an_erased_user_is_a_stranger_again(shop):
+    sent = [event("leaver", n, "click", f"boots-{n}", position=1) for n in range(3)]
+    assert shop.client.post("/v1/events", json={"events": sent}).json()["accepted"] == 3
+    shop.eventually(lambda: _clicks(shop, "leaver") == 3 or None, "a portrait")
+    erased = shop.client.delete("/v1/users/leaver")
+    assert (erased.status_code, erased.json()["rows"]["events"]) == (200, 3), erased.text
+    shop.eventually(lambda: _clicks(shop, "leaver") is None or None, "an erased portrait")
+    assert recommended(shop, "leaver")["cold_start"] is True
+    again = shop.client.delete("/v1/users/leaver").json()["rows"]
+    assert again["events"] == 0 and again["user_states"] == 0
+
+
 def test_a_recompute_is_a_job_that_can_be_followed(shop):
     asked = shop.client.post("/v1/recompute", json={"what": JobKind.PROFILES, "user_ids": ["reader"]})
     assert asked.status_code == 202
@@ -183,6 +195,10 @@ def test_what_was_served_is_computed_again_from_feast_to_the_last_value(shop):
         WHERE request_id = ANY(%s)"""
     (count, equal) = rows(shop, same, asked)[0]
     assert count >= 1 and equal, "the history differs from the states that the tail keeps"
+
+
+def _clicks(shop, user: str) -> float | None:
+    return shop.client.get(f"/v1/users/{user}/profile").json()["behaviour"]["clicks_1d"]
 
 
 def known(page: dict) -> dict | None:

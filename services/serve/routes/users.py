@@ -1,4 +1,4 @@
-"""Users: `PUT /v1/users/{id}`, `GET /v1/users/{id}/profile`, `GET /v1/users/{id}/similar`."""
+"""Users: `PUT` and `DELETE /v1/users/{id}`, `GET /v1/users/{id}/profile`, `GET /v1/users/{id}/similar`."""
 
 import time
 from typing import Any
@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 
 from services.core.types import JobKind
 from services.db.jobs import request_job
-from services.db.users import upsert_user
+from services.db.users import erase_user, upsert_user
 from services.features.snapshot import ItemSnapshot
 from services.ingest.catalogue import WireUser, parse_user
-from services.serve.answers import ProfileAnswer, SimilarUser, SimilarUsersAnswer, UserAnswer
+from services.serve.answers import ErasedUserAnswer, ProfileAnswer, SimilarUser, SimilarUsersAnswer, UserAnswer
 from services.serve.bodies import path_id, query_count, read_body
 from services.serve.openapi import Describer, count_parameter
 from services.serve.respond import json_response
@@ -32,6 +32,13 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         if job is not None:
             await state.database.call(lambda: state.dispatcher.enqueue(job, JobKind.PROFILES.value))
         return json_response(UserAnswer(user_id, created), 201 if created else 200)
+
+    async def delete_user(request: Request) -> Response:
+        """Erase everything stored of a user: events, searches, impressions, attributes, and within moments the
+        portrait. Nothing stored is an answer too: a repeated call finds nothing."""
+        user_id = path_id(request, "user_id")
+        rows = await state.database.run(lambda connection: erase_user(connection, user_id))
+        return json_response(ErasedUserAnswer(user_id, rows))
 
     async def profile(request: Request) -> Response:
         """The readable portrait. Nothing known of a user is a portrait too: a new one, of confidence 0."""
@@ -74,6 +81,12 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         ),
     )
     app.add_api_route("/v1/users/{user_id:path}", put_user, methods=["PUT"], **put)
+    app.add_api_route(
+        "/v1/users/{user_id:path}",
+        delete_user,
+        methods=["DELETE"],
+        **describe.route(path=("user_id",), answer=ErasedUserAnswer, errors=(404, 422, 503)),
+    )
 
 
 def _put(connection: Connection, user_id: str, user: WireUser) -> tuple[bool, UUID | None]:

@@ -22,6 +22,7 @@ CALM_S = (1.0, 3.0)
 RECOVERY_S = 150.0
 SETTLE_S = 60.0
 LOAD_USERS = 60
+"""Few, so that everybody's portrait is compared with a recompute after each round."""
 PROBE_USER = "probe-user"
 
 
@@ -73,14 +74,13 @@ class Load:
 
 @contextmanager
 def under_load(
-    stack: FaultStack, *, events_per_s: float = 50, pages_per_s: float = 20, seed: int = 1
+    stack: FaultStack, *, events_per_s: float = 50, pages_per_s: float = 20, users: int = LOAD_USERS, seed: int = 1
 ) -> Iterator[Load]:
     """Two writers that overlap in their users, one asker and one probe, until the block ends."""
-    ledger, users, items = Ledger(), stack.users[:LOAD_USERS], stack.items
-    writers = [Writer(stack.port, ledger, users, items, seed=seed + n, rate=events_per_s / 2) for n in range(2)]
-    load = Load(
-        ledger, writers, Asker(stack.port, users, rate=pages_per_s), Probe(stack.port, ledger, PROBE_USER, items), users
-    )
+    ledger, chosen, items = Ledger(), stack.users[:users], stack.items
+    writers = [Writer(stack.port, ledger, chosen, items, seed=seed + n, rate=events_per_s / 2) for n in range(2)]
+    asker, probe = Asker(stack.port, chosen, rate=pages_per_s), Probe(stack.port, ledger, PROBE_USER, items)
+    load = Load(ledger, writers, asker, probe, chosen)
     workers = (*writers, load.asker, load.probe)
     for worker in workers:
         worker.start()

@@ -157,3 +157,9 @@ def test_stages_are_timed(pipeline: RecommendationPipeline):
     assert list(stages) == ["user", "retrieval", "features", "ranking", "reranking", "reasons"]
     assert all(seconds >= 0 for seconds in stages.values())
     assert np.isfinite(sum(stages.values()))
+
+
+def test_a_long_list_is_chosen_from_twice_its_length(shop: ItemSnapshot):
+    pipeline = RecommendationPipeline(shop, config=PipelineConfig(max_candidates=2))
+    counts = {count: recommend(pipeline, COLD, count=count).candidates for count in (1, 2, 100)}
+    assert counts == {1: 2, 2: 4, 100: len(IDS) - 1}
