@@ -59,17 +59,23 @@ LEXICAL_SCALE = 10.0
 """A field's BM25 that counts as full: x / (x + 10)."""
 
 
-def query_item_features(asked: RankingInput, items: ItemTerms, personal: PersonalConfig | None = None) -> FloatArray:
+def query_item_features(
+    asked: RankingInput,
+    items: ItemTerms,
+    personal: PersonalConfig | None = None,
+    wanted: frozenset[str] | None = None,
+) -> FloatArray:
     """float32 (n, len(FEATURES)) of the candidates of one query.
 
-    `items` are the terms of the snapshot's titles, row by row.
+    `items` are the terms of the snapshot's titles, row by row. `wanted`: features that are looked at, None for all; of
+    the words' the others may be 0.
     """
     rows = asked.candidates.indices
     features = np.zeros((len(rows), len(FEATURES)), np.float32, order="F")
     if not len(rows):
         return features
     if asked.query.words:
-        for name, values in text_features(QueryTerms.of(asked.query, items), items, rows).items():
+        for name, values in text_features(QueryTerms.of(asked.query, items), items, rows, wanted).items():
             features[:, PLACE[name]] = values
     _fields(features, asked.candidates)
     _meaning(features, asked.candidates)

@@ -74,9 +74,10 @@ class UntrainedRanker:
         self._items, self._personal = items, personal
         self.weights = UntrainedWeights() if weights is None else weights
         self._vector = untrained_vector(self.weights)
+        self._weighed = frozenset(FEATURES[place] for place in np.flatnonzero(self._vector).tolist())
 
     def rank(self, asked: RankingInput) -> RankedScores:
-        parts = query_item_features(asked, self._items, self._personal) * self._vector
+        parts = query_item_features(asked, self._items, self._personal, self._weighed) * self._vector
         return RankedScores(parts.sum(axis=1), FEATURES, parts)
 
 

@@ -18,23 +18,25 @@ LEAST = 1e-6
 """What is divided by is at least this."""
 
 
-def text_features(query: QueryTerms, items: ItemTerms, rows: NDArray[np.int32]) -> dict[str, FloatArray]:
-    """By name (n,): docs/search.md describes each. `rows` int32 (n,): which titles."""
+def text_features(
+    query: QueryTerms, items: ItemTerms, rows: NDArray[np.int32], wanted: frozenset[str] | None = None
+) -> dict[str, FloatArray]:
+    """By name (n,): docs/search.md describes each. `rows` int32 (n,): which titles. `wanted`: which features; None:
+    all."""
     match = match_words(query, items, rows)
-    found: dict[str, FloatArray] = {}
-    for part in (_coverage, _closeness, _order, _head, _title, _numbers):
-        found |= part(query, items, rows, match)
-    found["latent_cosine"] = _latent(query, items, rows)
-    found["query_words"] = np.full(len(rows), query.demanded.sum() / LONG_QUERY)
-    found["query_rarity"] = np.full(len(rows), float(_mean(query.weights, query.demanded)) / items.rarest)
-    found["query_unknown"] = np.full(len(rows), float((query.first < 0).mean()))
-    return found
+    return {
+        name: value()
+        for part in (_coverage, _closeness, _order, _head, _title, _numbers, _query)
+        for name, value in part(query, items, rows, match).items()
+        if wanted is None or name in wanted
+    }
 
 
-Part = Callable[[QueryTerms, ItemTerms, NDArray[np.int32], WordMatch], dict[str, FloatArray]]
+Values = dict[str, Callable[[], FloatArray]]
+"""How each feature is computed, where it is wanted."""
 
 
-def _coverage(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
+def _coverage(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
     """Shares of the query that the title has, by idf, by count, in the name; the most telling word missing and found;
     BM25 (Robertson and Zaragoza 2009) as a share of its ceiling."""
     weights, whole = query.weights, _whole(query)
@@ -42,64 +44,71 @@ def _coverage(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMat
     times = np.bitwise_count(match.places) * match.found
     length = (K1 * (1 - B) + K1 * B / items.mean_length * items.lengths[rows]).astype(np.float32)
     return {
-        "words_idf": weights @ match.found / whole,
-        "words_share": _mean(match.found, query.demanded),
-        "words_all": (_least(match.found, query.demanded) > 0).astype(np.float32),
-        "named_idf": weights @ (match.named * match.found) / whole,
-        "missing_most": lacking.max(axis=0) / items.rarest,
-        "missing_sum": np.minimum(lacking.sum(axis=0) / items.rarest, 3) / 3,
-        "found_most": (match.found * weights[:, None]).max(axis=0) / items.rarest,
-        "bm25": weights @ (times / (times + length)) / whole,
+        "words_idf": lambda: weights @ match.found / whole,
+        "words_share": lambda: _mean(match.found, query.demanded),
+        "words_all": lambda: (_least(match.found, query.demanded) > 0).astype(np.float32),
+        "named_idf": lambda: weights @ (match.named * match.found) / whole,
+        "missing_most": lambda: lacking.max(axis=0) / items.rarest,
+        "missing_sum": lambda: np.minimum(lacking.sum(axis=0) / items.rarest, 3) / 3,
+        "found_most": lambda: (match.found * weights[:, None]).max(axis=0) / items.rarest,
+        "bm25": lambda: weights @ (times / (times + length)) / whole,
     }
 
 
-def _closeness(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
+def _closeness(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
     """The same with words that are near in meaning or in spelling."""
     weights, whole = query.weights, _whole(query)
     either = np.maximum(match.meant, match.spelt)
     return {
-        "meant_idf": weights @ match.meant / whole,
-        "meant_least": _least(match.meant, query.demanded),
-        "spelt_idf": weights @ match.spelt / whole,
-        "either_idf": weights @ either / whole,
-        "either_least": _least(either, query.demanded),
+        "meant_idf": lambda: weights @ match.meant / whole,
+        "meant_least": lambda: _least(match.meant, query.demanded),
+        "spelt_idf": lambda: weights @ match.spelt / whole,
+        "either_idf": lambda: weights @ either / whole,
+        "either_least": lambda: _least(either, query.demanded),
     }
 
 
-def _order(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
+def _order(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
     """Neighbouring words that are neighbours in the title, all of them, and those at most three tokens apart."""
     if len(query) < 2:
         alone = (match.found[0] > 0).astype(np.float32)
-        return {"pairs": alone, "phrase": alone, "near": alone}
+        return {name: lambda: alone for name in ("pairs", "phrase", "near")}
     left, right = match.places[:-1], match.places[1:]
-    around = right >> ONE
-    beside = (left & around) != 0
-    for apart in (2, 3):
-        around = around | right >> np.uint64(apart)
-    for apart in (1, 2, 3):
-        around = around | right << np.uint64(apart)
-    near = (left & around) != 0
-    return {"pairs": _mean(beside), "phrase": beside.all(axis=0).astype(np.float32), "near": _mean(near)}
-
-
-def _head(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
-    """Whether the title names the thing that the query names: in compounds the last word says what it is."""
-    head, ends = query.head, items.heads[rows].astype(np.int32) - 1
-    last = np.frexp(match.places[head].astype(np.float64))[1] - 1  # the highest bit, −1 without any
-    there = last >= 0
+    beside = (left & right >> ONE) != 0
     return {
-        "head_found": match.found[head],
-        "head_named": ((match.places[head] & match.names) != 0).astype(np.float32),
-        "head_meant": match.meant[head],
-        "head_is_head": (there & (last == ends)).astype(np.float32),
-        "head_distance": np.where(there, np.minimum(np.abs(ends - last), FAR), FAR) / FAR,
-        "head_rarity": np.full(len(rows), query.weights[head] / items.rarest),
-        "begins_alike": ((match.places & ONE) != 0).any(axis=0).astype(np.float32),
-        "first_found": match.found[int(np.argmax(query.demanded))],
+        "pairs": lambda: _mean(beside),
+        "phrase": lambda: beside.all(axis=0).astype(np.float32),
+        "near": lambda: _mean((left & _around(right)) != 0),
     }
 
 
-def _title(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
+def _around(places: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """At most three tokens before or after."""
+    around = places >> ONE | places << ONE
+    for apart in (np.uint64(2), np.uint64(3)):
+        around |= places >> apart | places << apart
+    return around
+
+
+def _head(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
+    """Whether the title names the thing that the query names: in compounds the last word says what it is."""
+    head, ends = query.head, items.heads[rows].astype(np.int32) - 1
+    places = match.places[head]
+    last = np.frexp(places.astype(np.float64))[1] - 1  # the highest bit, −1 without any
+    there = last >= 0
+    return {
+        "head_found": lambda: match.found[head],
+        "head_named": lambda: ((places & match.names) != 0).astype(np.float32),
+        "head_meant": lambda: match.meant[head],
+        "head_is_head": lambda: (there & (last == ends)).astype(np.float32),
+        "head_distance": lambda: np.where(there, np.minimum(np.abs(ends - last), FAR), FAR) / FAR,
+        "head_rarity": lambda: np.full(len(rows), query.weights[head] / items.rarest),
+        "begins_alike": lambda: ((match.places & ONE) != 0).any(axis=0).astype(np.float32),
+        "first_found": lambda: match.found[int(np.argmax(query.demanded))],
+    }
+
+
+def _title(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
     """Shares of the title, and of what it names, that the query speaks of."""
     named_T = match.weights * (match.roles != SAID)
     parts_T = np.stack((match.weights, match.weights * match.covered, named_T, named_T * match.covered))
@@ -107,17 +116,17 @@ def _title(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch)
     name_told = np.add.reduceat(named_T * match.told, match.begins)
     sizes = items.starts[rows + 1] - items.starts[rows]
     return {
-        "title_covered": covered / np.maximum(whole, LEAST),
-        "name_covered": name_covered / np.maximum(name, LEAST),
-        "name_told": name_told / np.maximum(name, LEAST),
-        "name_end_told": np.maximum.reduceat(match.told * (match.roles == ENDING), match.begins),
-        "title_length": np.minimum(items.lengths[rows] / LONG_TITLE, 2),
-        "name_length": np.minimum(items.heads[rows] / LONG_TITLE, 2),
-        "title_rarity": whole / sizes / items.rarest,
+        "title_covered": lambda: covered / np.maximum(whole, LEAST),
+        "name_covered": lambda: name_covered / np.maximum(name, LEAST),
+        "name_told": lambda: name_told / np.maximum(name, LEAST),
+        "name_end_told": lambda: np.maximum.reduceat(match.told * (match.roles == ENDING), match.begins),
+        "title_length": lambda: np.minimum(items.lengths[rows] / LONG_TITLE, 2),
+        "name_length": lambda: np.minimum(items.heads[rows] / LONG_TITLE, 2),
+        "title_rarity": lambda: whole / sizes / items.rarest,
     }
 
 
-def _numbers(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> dict[str, FloatArray]:
+def _numbers(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
     """Numbers, measures and model numbers of the query that the title has, and numbers of it that say otherwise."""
     asked, numbers = query.numeric, items.numbers[rows]
     nothing = np.zeros(len(rows), np.float32)
@@ -125,12 +134,22 @@ def _numbers(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatc
     clash = (1 - has) * (numbers > 0) * np.where(items.measured[rows], 1.0, 0.5) if asked.any() else nothing
     model = match.found[query.model].max(axis=0) if query.model.any() else None
     return {
-        "query_numbers": np.full(len(rows), min(float(asked.sum()), 3) / 3),
-        "numbers_found": has,
-        "numbers_clash": clash,
-        "model_found": nothing if model is None else model,
-        "model_missing": nothing if model is None else 1 - model,
-        "title_numbers": np.minimum(numbers, 6) / 6,
+        "query_numbers": lambda: np.full(len(rows), min(float(asked.sum()), 3) / 3),
+        "numbers_found": lambda: has,
+        "numbers_clash": lambda: clash,
+        "model_found": lambda: nothing if model is None else model,
+        "model_missing": lambda: nothing if model is None else 1 - model,
+        "title_numbers": lambda: np.minimum(numbers, 6) / 6,
+    }
+
+
+def _query(query: QueryTerms, items: ItemTerms, rows: NDArray, match: WordMatch) -> Values:
+    """What the query is like, the same for all titles; and how near the titles' meaning is to its own."""
+    return {
+        "latent_cosine": lambda: _latent(query, items, rows),
+        "query_words": lambda: np.full(len(rows), query.demanded.sum() / LONG_QUERY),
+        "query_rarity": lambda: np.full(len(rows), float(_mean(query.weights, query.demanded)) / items.rarest),
+        "query_unknown": lambda: np.full(len(rows), float((query.first < 0).mean())),
     }
 
 

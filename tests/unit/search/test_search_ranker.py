@@ -69,6 +69,13 @@ def test_contributions_of_the_untrained_ranker_sum_to_its_score(shop: tuple[Sear
     assert ranked.names == FEATURES
 
 
+def test_the_untrained_ranker_weighs_what_all_features_say(shop: tuple[SearchPipeline, ItemTerms]) -> None:
+    pipeline, terms = shop
+    asked = pipeline.candidates(portrait(), SearchRequest("oak table 18v"), vector(1, 0, 0, 0), SECONDS)
+    parts = query_item_features(asked, terms) * untrained_vector()
+    assert np.array_equal(UntrainedRanker(terms).rank(asked).contributions, parts)
+
+
 def test_features_of_a_list_come_in_its_own_order(shop: tuple[SearchPipeline, ItemTerms]) -> None:
     items = np.array([IDS.index("a9"), IDS.index("a1"), IDS.index("a2")], np.int32)
     lists = [ResultList("oak tabel", items), ResultList("!!", items[:1])]
