@@ -84,6 +84,10 @@ class Part:
         return [sys.executable, "-P", *(argument.format(home=home) for argument in self.arguments)]
 
 
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+"""Workers that tell each other nothing: who died is known from leases and jobs. Each would tell all others every two
+seconds that it lives."""
+
 LIVE_MODULES = "services.workers.live,services.workers.live_items"
 """One child tails the event log, the other keeps item engagement: what they import, their parent has imported."""
 
@@ -93,7 +97,7 @@ def _worker(queue: str, niceness: int, *options: str, environment: Mapping[str, 
     return Part(
         name=f"worker-{queue}",
         kind=PartKind.SERVICE,
-        arguments=(*arguments, "--loglevel", "INFO", *options),
+        arguments=(*arguments, "--loglevel", "INFO", *QUIET, *options),
         module="services.workers.app",
         environment={**ONE_ALLOCATOR, **(environment or {})},
         readiness=Readiness.TOLD,

@@ -30,7 +30,8 @@ from services.runtime.unchanged import fingerprint, forget, is_done, remember
 from services.runtime.valkey import BROKER_DB, ONLINE_STORE_DB, EmbeddedValkey
 from services.runtime.watch import Server, Watch
 
-POLL_S = 0.2
+POLL_S, CALM_POLL_S = 0.2, 0.5
+"""Between two looks at the parts: while something is not ready, and while everything is."""
 LOG_CHECK_S = 10.0
 
 log = get_logger("supervisor")
@@ -167,7 +168,7 @@ class Supervisor:
             if time.monotonic() >= next_log_check:
                 bound_logs(HomePaths(self.home).logs)
                 next_log_check = time.monotonic() + LOG_CHECK_S
-            time.sleep(POLL_S)
+            time.sleep(CALM_POLL_S if self._record.state.phase is Phase.READY else POLL_S)
 
     def _stop(self) -> None:
         failed_to_start = self._record.state.phase is Phase.FAILED and not self._stop_requested
