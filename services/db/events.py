@@ -10,6 +10,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from services.core.columns import EVENT_COLUMNS, EVENT_ID, ITEM_ID, TIMESTAMP, USER_ID
+from services.db.consent import REFUSED
 from services.db.copy import Table, as_frame, copy_batches, copy_in, copy_out
 from services.db.event_keys import event_key, event_keys
 from services.db.event_lines import EVENT_KEY
@@ -19,6 +20,9 @@ from services.db.session import raw
 
 STORED_COLUMNS: tuple[str, ...] = (*EVENT_COLUMNS, "sentiment", "received_at", "txid", "sequence")
 """What `read_events` can return."""
+
+CONSENTING = f"NOT EXISTS (SELECT FROM users AS u WHERE u.user_id = events.user_id AND u.{REFUSED})"
+"""SQL: the event's user has not refused personalisation."""
 
 ADVISORY_CLASS = 0x6576  # "ev"
 IMPORT_LOCK = 1
@@ -86,11 +90,12 @@ def read_events(
     until: datetime | None = None,
     columns: Sequence[str] = tuple(EVENT_COLUMNS),
     ordered: bool = False,
+    consenting: bool = False,
 ) -> pa.Table:
     """The stored events that match every condition given.
 
     `since` is inclusive and `until` exclusive, both by event time. `columns` are of `STORED_COLUMNS`. `ordered` sorts
-    by (user_id, timestamp, sequence).
+    by (user_id, timestamp, sequence). `consenting` leaves out users who refused personalisation.
     """
     conditions = {
         f"{USER_ID} = ANY(%s)": None if user_ids is None else list(user_ids),
@@ -100,7 +105,8 @@ def read_events(
         f"{TIMESTAMP} < %s": until,
     }
     given = {text: value for text, value in conditions.items() if value is not None}
-    return copy_out(connection, _select(columns, given, ordered=ordered), list(given.values()))
+    wanted = [*given, *([CONSENTING] if consenting else [])]
+    return copy_out(connection, _select(columns, wanted, ordered=ordered), list(given.values()))
 
 
 def iter_event_chunks(

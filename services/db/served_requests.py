@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from feature_repo import names
 from services.core.types import EventType
+from services.db.consent import REFUSED
 from services.db.copy import copy_out
 from services.db.session import raw
-from services.db.users import REFUSED
 
 CLOCKS_DIFFER = "5 minutes"
 """By how much a shop's clock may run behind ours: an event of a list may seem to come before the list."""

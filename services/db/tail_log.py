@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 from sqlalchemy import Connection
 
+from services.db.consent import REFUSED
 from services.db.models.live import PARTITION_OF_USER
 from services.db.pending import Reason, enqueue_selected
 from services.db.profiles import SIGNALS
 from services.db.session import raw
-from services.db.users import REFUSED
 
 BEGINNING = "1:1:"
 """The snapshot that shows nothing."""

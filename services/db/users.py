@@ -1,6 +1,5 @@
 """What the shop says about its users, and erasing one."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -11,12 +10,6 @@ from feature_repo import names
 from services.db.events import delete_users_events
 from services.db.pending import Reason, enqueue
 from services.db.session import raw
-
-PERSONALISATION = "personalisation"
-"""The consent that turns portraits off when it is false."""
-
-REFUSED = """consent @> '{"personalisation": false}'"""
-"""SQL: the user has refused."""
 
 USER_TABLES = (
     names.BEHAVIOUR_TABLE,
@@ -68,15 +61,6 @@ def get_user(connection: Connection, user_id: str) -> dict[str, Any] | None:
     with raw(connection).cursor(row_factory=dict_row) as cursor:
         cursor.execute("SELECT * FROM users WHERE user_id = %s", (user_id,))
         return cursor.fetchone()
-
-
-def without_consent(connection: Connection, user_ids: Iterable[str] | None = None) -> set[str]:
-    """The users (of those named, or all) who refused personalisation."""
-    statement = f"SELECT user_id FROM users WHERE {REFUSED}"
-    parameters: tuple[Any, ...] = ()
-    if user_ids is not None:
-        statement, parameters = statement + " AND user_id = ANY(%s)", (list(user_ids),)
-    return {row[0] for row in raw(connection).execute(statement, parameters)}
 
 
 def erase_user(connection: Connection, user_id: str) -> dict[str, int]:

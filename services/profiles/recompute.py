@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from services.core.clock import utc_now
 from services.core.logging import get_logger
+from services.db.consent import without_consent
 from services.db.profiles import (
     erase_profiles,
     prune_profiles,
@@ -32,7 +33,6 @@ from services.db.user_states import (
     read_visible,
     write_states,
 )
-from services.db.users import without_consent
 from services.features.portrait import Portrait
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import Taste, compute_chunk, compute_taste

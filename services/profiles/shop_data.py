@@ -45,9 +45,9 @@ class EvaluationData:
 
 
 def stored_data(engine: Engine) -> EvaluationData:
-    """Events, catalogue and the fused vectors of a database."""
+    """Events of users who did not refuse personalisation, catalogue and the fused vectors of a database."""
     with transaction(engine) as connection:
-        events = read_events(connection, columns=EVENT_COLUMNS, ordered=True)
+        events = read_events(connection, columns=EVENT_COLUMNS, ordered=True, consenting=True)
         items, stored = read_items(connection), read_item_vectors(connection)
     if not events.num_rows:
         raise NotReady("The database holds no events: import some, or name files with --events and --items")

@@ -18,11 +18,11 @@ from services.core.columns import USER_ID
 from services.core.errors import PortraitError
 from services.core.logging import get_logger
 from services.db import pending, tail_log, user_states
+from services.db.consent import without_consent
 from services.db.leases import Lease, LeaseLost, advance, hold
 from services.db.pending import Reason
 from services.db.session import transaction
 from services.db.tail_log import Snapshot
-from services.db.users import without_consent
 from services.profiles.catalogue_follower import CatalogueFollower
 from services.profiles.config import ProfileConfig
 from services.profiles.live_catalogue import CatalogueView, LiveCatalogue

@@ -41,7 +41,8 @@ def adapt_text_encoder(
     model, tokenizer, shape = load_parts(base)
     encoder = TextEncoder(base, model, tokenizer, shape, resolve_device(settings.device))
     with transaction(engine) as connection:
-        events, items = read_events(connection, columns=EVENT_COLUMNS, ordered=True), read_items(connection)
+        events = read_events(connection, columns=EVENT_COLUMNS, ordered=True, consenting=True)
+        items = read_items(connection)
     pairs = training.text_pairs(events, items[columns.ITEM_ID].combine_chunks(), texts_of(items), wanted.pairs, seed)
     version = f"text-{datetime.now(UTC):%Y%m%d-%H%M%S}-{config}-{seed}"
     done = iter(range(1, 1_000))

@@ -23,6 +23,7 @@ from services.db.events import (
 )
 from services.db.items import upsert_items
 from services.db.session import make_engine, raw, transaction
+from services.db.users import upsert_user
 
 START = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
 
@@ -154,6 +155,15 @@ def test_reading_selects_by_user_item_type_and_time(connection):
     assert ids(types=["click"]) == []
     assert ids(since=START + timedelta(minutes=1), until=START + timedelta(minutes=2)) == ["b"]
     assert ids(user_ids=[]) == []
+
+
+def test_events_of_users_who_refused_are_left_out_where_that_is_asked(connection):
+    for user, consent in (("no", {"personalisation": False}), ("yes", {"personalisation": True})):
+        upsert_user(connection, user, consent=consent)
+    for user in ("no", "yes", "unasked"):
+        insert_events(connection, events(user, user=user))
+    found = read_events(connection, ordered=True, consenting=True)["event_id"].to_pylist()
+    assert found == ["unasked", "yes"]
 
 
 def test_ordered_events_are_by_user_then_time(connection):

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from services.core.addresses import Addresses
+from services.db.consent import without_consent
 from services.db.events import insert_events
 from services.db.items import ItemCounts, count_items, delete_item, get_item, read_items, upsert_items
 from services.db.session import make_engine, raw
-from services.db.users import erase_user, get_user, upsert_user, without_consent
+from services.db.users import erase_user, get_user, upsert_user
 
 
 @pytest.fixture(scope="module")
