@@ -1,9 +1,10 @@
-"""Which items hold a query's words, and how well: exact, vectorised, over the word tables.
+"""Which items hold a query's words, and how well: exact, vectorised, over the word tables' lists of holders.
 
 BM25 of term t in field f of item i: ln(1 + (N − n + ½)/(n + ½)) · c(k₁ + 1)/(c + k₁(1 − b + b·length/mean length)),
 c its count there, n the items whose field has it (Robertson and Zaragoza, 2009).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,17 +21,17 @@ REMEMBERED_TERMS = 65_536
 
 FloatArray = NDArray[np.float32]
 RowArray = NDArray[np.int32]
+PlaceArray = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Match:
-    """`rows` int32 ascending: items that match. `weights`: by word float32 (m,), how well each item holds it.
+    """`rows` int32 ascending: items that match. `strict`: whether they hold all demanded words.
 
-    `strict`: whether they hold all demanded words. `rarity` float32 (words,): ln(1 + N/n), 0 for unknown words.
+    `rarity` float32 (words,): ln(1 + N/n), 0 for unknown words.
     """
 
     rows: RowArray
-    weights: list[FloatArray]
     strict: bool
     rarity: FloatArray
 
@@ -48,6 +49,7 @@ class Matcher:
                 (field, (config.k1 * (1 - config.b + config.b * field.lengths / mean)).astype(np.float32))
             )
         self._used = [column for column, (field, _) in enumerate(self._fields) if field.rows.size]
+        self.used_boosts = {FIELDS[column]: config.boosts[FIELDS[column]] for column in self._used}
         self._position = lru_cache(maxsize=REMEMBERED_TERMS)(self._find)
         self.boosts = np.array([config.boosts[name] for name in FIELDS], np.float32)
 
@@ -64,40 +66,43 @@ class Matcher:
 
     def match(self, words: Sequence[QueryWord]) -> Match:
         """The items that hold all demanded words; where none does, those that hold the more telling ones."""
-        weights = [self._weights_of(word) for word in words]
-        rarity = np.array([self._rarity(weight) for weight in weights], np.float32)
+        held = [self._holders(word) for word in words]
+        rarity = np.array([self._rarity(rows.size) for rows in held], np.float32)
         demanded = [i for i, word in enumerate(words) if not word.optional]
         if not demanded:
-            return Match(np.empty(0, np.int32), weights, False, rarity)
-        held = np.ones(self._count, bool)
-        for i in demanded:
-            held &= weights[i] > 0
-        rows = np.flatnonzero(held).astype(np.int32)
+            return Match(np.empty(0, np.int32), False, rarity)
+        rows = _in_all([held[i] for i in demanded])
         strict = bool(rows.size)
         if not strict and rarity[demanded].any():
             share = np.zeros(self._count, np.float32)
             for i in demanded:
-                share += rarity[i] * (weights[i] > 0)
+                share[held[i]] += rarity[i]
             least = max(self._config.relaxed_share * float(rarity[demanded].sum()), float(rarity[rarity > 0].min()))
             rows = np.flatnonzero(share >= least - 1e-6).astype(np.int32)
-        return Match(rows, weights, strict, rarity)
+        return Match(rows, strict, rarity)
 
-    def field_scores(self, words: Sequence[QueryWord], rows: RowArray) -> FloatArray:
-        """BM25 of each of some rows (n,), ascending, in each field, float32 (n, len(FIELDS)); −1 is no item's row.
+    def field_scores(self, words: Sequence[QueryWord], rows: RowArray) -> tuple[FloatArray, FloatArray]:
+        """How some rows (n,) hold the words; −1 is no item's row.
 
-        A word scores in a field what its best alternative does, times that one's weight.
+        Returns:
+            BM25 in each field, float32 (n, len(FIELDS)): a word scores in a field what its best alternative does, times
+            that one's weight. And the weight of the best alternative of each word that any field has, float32
+            (n, words), 0 where none does.
         """
         scores = np.zeros((rows.size, len(FIELDS)), np.float32)
-        for word in words:
+        found = np.zeros((rows.size, len(words)), np.float32)
+        for place, word in enumerate(words):
             for column in self._used:
                 best: FloatArray | None = None
                 for said in word.alternatives:
-                    value = self._score(column, said, rows)
-                    if value is not None:
-                        best = value * said.weight if best is None else np.maximum(best, value * said.weight)
+                    at, values = self._score(column, said, rows)
+                    if at.size:
+                        best = np.zeros(rows.size, np.float32) if best is None else best
+                        best[at] = np.maximum(best[at], values * said.weight)
+                        found[at, place] = np.maximum(found[at, place], said.weight)
                 if best is not None:
                     scores[:, column] += best
-        return scores
+        return scores, found
 
     def _find(self, term: str) -> int | None:
         """The term's place in all arrays, None when no item has it."""
@@ -105,55 +110,64 @@ class Matcher:
         at = int(np.searchsorted(self._terms, wanted))
         return at if at < self._terms.size and self._terms[at] == wanted else None
 
-    def _weights_of(self, word: QueryWord) -> FloatArray:
-        """How well each item holds a word: the weight of the best alternative that it has, float32 (m,)."""
-        weights = np.zeros(self._count, np.float32)
-        for said in sorted(word.alternatives, key=lambda said: said.weight):
-            for column in self._used:
-                weights[self._holding(column, said)] = said.weight
-        return weights
+    def _holders(self, word: QueryWord) -> RowArray:
+        """Rows that have any of a word's alternatives in any field, ascending."""
+        lists = [self._holding(column, said) for said in word.alternatives for column in self._used]
+        lists = [rows for rows in lists if rows.size]
+        if len(lists) < 2:
+            return lists[0] if lists else np.empty(0, np.int32)
+        return merged(lists)
 
     def _holding(self, column: int, said: Alternative) -> RowArray:
         """Rows whose field has all terms of an alternative."""
-        rows = self._rows(column, said.term)
-        for term in said.beside:
-            rows = np.intersect1d(rows, self._rows(column, term), assume_unique=True)
-        return rows
+        return _in_all([self._rows(column, term) for term in (said.term, *said.beside)])
 
     def _rows(self, column: int, term: str) -> RowArray:
         position = self._position(term)
         field = self._fields[column][0]
         return field.rows[:0] if position is None else field.rows[field.indptr[position] : field.indptr[position + 1]]
 
-    def _rarity(self, weights: FloatArray) -> float:
-        holding = int(np.count_nonzero(weights))
+    def _rarity(self, holding: int) -> float:
         return float(np.log1p(self._count / holding)) if holding else 0.0
 
-    def _score(self, column: int, said: Alternative, rows: RowArray) -> FloatArray | None:
-        """BM25 of an alternative's terms in one field of some rows, 0 where one is missing; None where all lack it."""
-        total: FloatArray | None = None
-        for term in (said.term, *said.beside):
-            value = self._term_score(column, term, rows)
-            if value is None:
-                return None
-            total = value if total is None else np.where((total > 0) & (value > 0), total + value, np.float32(0))
-        return total
+    def _score(self, column: int, said: Alternative, rows: RowArray) -> tuple[PlaceArray, FloatArray]:
+        """Places of those rows whose field has all terms of an alternative, ascending, and the terms' BM25 there."""
+        at, values = self._term_score(column, said.term, rows)
+        for term in said.beside:
+            having, more = self._term_score(column, term, rows[at])
+            at, values = at[having], values[having] + more
+        return at, values
 
-    def _term_score(self, column: int, term: str, rows: RowArray) -> FloatArray | None:
+    def _term_score(self, column: int, term: str, rows: RowArray) -> tuple[PlaceArray, FloatArray]:
         position = self._position(term)
-        if position is None:
-            return None
         field, norm = self._fields[column]
-        start, end = int(field.indptr[position]), int(field.indptr[position + 1])
-        if start == end:
-            return None
-        holders = field.rows[start:end]
-        at = np.searchsorted(holders, rows)
-        at[at == holders.size] = 0
-        held = holders[at] == rows
-        count = field.counts[start:end][at[held]].astype(np.float32)
+        start, end = (0, 0) if position is None else field.indptr[position : position + 2].tolist()
         n = end - start
-        idf = np.float32(np.log1p((self._count - n + 0.5) / (n + 0.5)))
-        scores = np.zeros(rows.size, np.float32)
-        scores[held] = idf * count * np.float32(self._config.k1 + 1) / (count + norm[rows[held]])
-        return scores
+        if not n:
+            return np.empty(0, np.intp), np.empty(0, np.float32)
+        holders = field.rows[start:end]
+        place = holders.searchsorted(rows)
+        place[place == n] = 0
+        at = (holders[place] == rows).nonzero()[0]
+        count = field.counts[start:end][place[at]].astype(np.float32)
+        idf = np.float32(math.log1p((self._count - n + 0.5) / (n + 0.5)))
+        return at, idf * count * np.float32(self._config.k1 + 1) / (count + norm[rows[at]])
+
+
+def merged(lists: Sequence[RowArray]) -> RowArray:
+    """What stands in any of the lists, each of distinct values: ascending, each once."""
+    together = np.concatenate(lists)
+    together.sort(kind="stable")  # lists that ascend are merged, not sorted
+    first = np.ones(together.size, bool)
+    np.not_equal(together[1:], together[:-1], out=first[1:])
+    return together[first]
+
+
+def _in_all(lists: Sequence[RowArray]) -> RowArray:
+    """What stands in all of the lists, which ascend: the shortest is looked up in the others."""
+    rows, *others = sorted(lists, key=len)
+    for other in others:
+        if not rows.size:
+            break
+        rows = rows[other[np.minimum(other.searchsorted(rows), other.size - 1)] == rows]
+    return rows

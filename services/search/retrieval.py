@@ -12,7 +12,7 @@ from services.features.order import best_first
 from services.features.snapshot import ItemSnapshot
 from services.search.config import SearchConfig
 from services.search.index.search_index import SearchIndex
-from services.search.matching import Match, Matcher
+from services.search.matching import Match, Matcher, merged
 from services.search.ranking import SearchCandidates
 from services.search.understanding import UnderstoodQuery
 
@@ -50,7 +50,7 @@ class Alignment:
 @dataclass(frozen=True)
 class Retrieved:
     """`candidates` to rank. `matched` int32 ascending: every item that the words match and the filter lets through;
-    `unfiltered`: the same before the filter. `match`: the words' weights by index row. `best_cosine`: NaN without one.
+    `unfiltered`: the same before the filter. `match`: the same by index row.
     """
 
     candidates: SearchCandidates
@@ -91,9 +91,9 @@ class Retriever:
         taken = taken[filter_mask(wanted, self._snapshot, taken)]
         if allowed is not None:
             taken = taken[allowed[taken]]
-        found = np.union1d(np.union1d(lexical, dense), taken).astype(np.int32)
+        found = merged((lexical, dense, taken))
         cosine = self._cosines(found, vector, dense, cosines)
-        scored = _cut(self._scored(query, match, found, cosine), self._config.max_candidates, taken)
+        scored = _cut(self._scored(query, found, cosine), self._config.max_candidates, taken)
         return Retrieved(scored, matched, unfiltered, match)
 
     def judge(self, query: UnderstoodQuery, indices: IndexArray, vector: FloatArray | None) -> Retrieved:
@@ -101,29 +101,29 @@ class Retriever:
         match = self._matcher.match(query.words)
         matched = self.alignment.indices(match.rows)
         cosine = self._cosines(indices, vector, NOTHING, np.empty(0, np.float32))
-        return Retrieved(self._scored(query, match, indices, cosine), matched, matched, match)
+        return Retrieved(self._scored(query, indices, cosine), matched, matched, match)
 
     def lexical_scores(self, query: UnderstoodQuery, indices: IndexArray) -> FloatArray:
         """Boosted BM25 of items of the snapshot, float32 (n,)."""
-        return self._matcher.field_scores(query.words, self.alignment.rows(indices)) @ self._matcher.boosts
+        return self._matcher.field_scores(query.words, self.alignment.rows(indices))[0] @ self._matcher.boosts
 
     def _lexical(self, query: UnderstoodQuery, matched: IndexArray, mask: BoolArray | None) -> IndexArray:
-        """The best by words, ascending. Under a filter all that match are scored, unless they are too many for that."""
+        """The best by words, in no order. Under a filter all that match are scored, unless that is too many."""
         limit = self._config.lexical_candidates
         if mask is not None and matched.size <= self._config.narrow:
-            return np.sort(matched[best_first(self.lexical_scores(query, matched), limit)])
+            return matched[best_first(self.lexical_scores(query, matched), limit)]
         words = [word for word in query.words if not word.optional]
         wide = self._lexical_limit
         if mask is not None:
             wide = min(round(limit / max(float(mask.mean()), 0.01)), 20 * limit)
-        keys = self._index.engine.best(words, query.demands, self._config.boosts, wide)
+        keys = self._index.engine.best(words, query.demands, self._matcher.used_boosts, wide)
         indices = self.alignment.to_snapshot[self._index.rows_of_keys(keys)]
         indices = indices[indices >= 0]
         passing = self._snapshot.available[indices] if mask is None else mask[indices]
-        return np.sort(indices[passing][:limit])
+        return indices[passing][:limit]
 
     def _dense(self, vector: FloatArray | None, mask: BoolArray | None) -> tuple[IndexArray, FloatArray]:
-        """The nearest by meaning, ascending, down to the floor, with their cosines."""
+        """The nearest by meaning, nearest first, down to the floor, with their cosines."""
         if vector is None:
             return NOTHING, np.empty(0, np.float32)
         count = self._config.dense_candidates
@@ -139,9 +139,7 @@ class Retriever:
                 passing = (found[0] >= 0) & mask[found[0]]
                 found, cosine = found[:, passing][:, :count], cosine[:, passing][:, :count]
         kept = (found[0] >= 0) & (cosine[0] >= self._config.dense_floor * cosine[0].max(initial=0))
-        indices, values = found[0][kept], cosine[0][kept]
-        order = np.argsort(indices)
-        return indices[order], values[order]
+        return found[0][kept], cosine[0][kept]
 
     def _cosines(
         self, found: IndexArray, vector: FloatArray | None, dense: IndexArray, cosines: FloatArray
@@ -155,16 +153,10 @@ class Retriever:
         values[lacking] = self._snapshot.vectors[found[lacking]] @ vector
         return values
 
-    def _scored(self, query: UnderstoodQuery, match: Match, indices: IndexArray, dense: FloatArray) -> SearchCandidates:
+    def _scored(self, query: UnderstoodQuery, indices: IndexArray, dense: FloatArray) -> SearchCandidates:
         """The candidates with their scores."""
-        rows = self.alignment.rows(indices)
-        fields = self._matcher.field_scores(query.words, rows)
-        lexical = fields @ self._matcher.boosts
-        found = np.zeros((indices.size, len(query.words)), np.float32)
-        held = rows >= 0
-        for column, weights in enumerate(match.weights):
-            found[held, column] = weights[rows[held]]
-        return SearchCandidates(indices, lexical, dense, fields, found)
+        fields, found = self._matcher.field_scores(query.words, self.alignment.rows(indices))
+        return SearchCandidates(indices, fields @ self._matcher.boosts, dense, fields, found)
 
     def _mask(self, wanted: ItemFilter) -> BoolArray:
         """The filter's mask over all items; the latest ones are remembered."""
@@ -183,7 +175,7 @@ def _cut(found: SearchCandidates, count: int, always: IndexArray) -> SearchCandi
     if len(found) <= count:
         return found
     rank = np.minimum(_ranks(found.lexical), _ranks(np.nan_to_num(found.dense, nan=-2)))
-    rank[np.isin(found.indices, always)] = -1
+    rank[np.searchsorted(found.indices, always)] = -1
     kept = np.sort(np.argsort(rank, kind="stable")[:count])
     return SearchCandidates(
         found.indices[kept], found.lexical[kept], found.dense[kept], found.field_scores[kept], found.found[kept]

@@ -60,7 +60,10 @@ class Engine:
     def best(
         self, words: Iterable[QueryWord], demands: Sequence[Demand], boosts: Mapping[str, float], limit: int
     ) -> NDArray[np.uint64]:
-        """Keys of the items that match best, best first: BM25 summed over words and fields, under all demands."""
+        """Keys of the items that match best, best first: BM25 summed over words and fields, under all demands.
+
+        `boosts`: of the fields that are searched.
+        """
         clauses = [(SHOULD, self._word(word, boosts)) for word in words]
         clauses += [self._demand(demand) for demand in demands]
         return self._keys(tantivy.Query.boolean_query(clauses), limit) if clauses else np.empty(0, np.uint64)
@@ -83,11 +86,11 @@ class Engine:
     def _said(self, said: Alternative, boosts: Mapping[str, float]) -> Any:
         """Any field that has all of the alternative's terms, each counted by the field's boost."""
         fields = []
-        for name in FIELDS:
-            if boosts[name] > 0:
+        for name, boost in boosts.items():
+            if boost > 0:
                 terms = [(MUST, self._term(name, term)) for term in (said.term, *said.beside)]
                 query = tantivy.Query.boolean_query(terms) if said.beside else terms[0][1]
-                fields.append((SHOULD, tantivy.Query.boost_query(query, boosts[name] * said.weight)))
+                fields.append((SHOULD, tantivy.Query.boost_query(query, boost * said.weight)))
         return tantivy.Query.boolean_query(fields)
 
     def _demand(self, demand: Demand) -> tuple[Any, Any]:

@@ -104,7 +104,7 @@ def test_field_scores_are_bm25(index: SearchIndex) -> None:
     config = SearchConfig()
     matcher = Matcher(index.postings, index.count, config)
     rows = np.arange(index.count, dtype=np.int32)
-    scores = matcher.field_scores([said("oak")], rows)[:, FIELDS.index("title")]
+    scores = matcher.field_scores([said("oak")], rows)[0][:, FIELDS.index("title")]
     lengths = index.postings.fields["title"].lengths
     holders = [i for i, row in enumerate(ITEMS) if "Oak" in row[1]]
     idf = np.log1p((len(ITEMS) - len(holders) + 0.5) / (len(holders) + 0.5))
@@ -121,7 +121,7 @@ def test_the_engine_scores_as_the_tables_do(index: SearchIndex) -> None:
     matcher = Matcher(index.postings, index.count, config)
     words = [said("oak"), said("tabl")]
     rows = index.rows_of_keys(index.engine.best(words, (), config.boosts, 10))
-    exact = matcher.field_scores(words, np.sort(rows)) @ matcher.boosts
+    exact = matcher.field_scores(words, np.sort(rows))[0] @ matcher.boosts
     assert rows[0] == np.sort(rows)[exact.argmax()]
     assert set(rows.tolist()) == {i for i, row in enumerate(ITEMS) if "able" in row[1] or "Tables" in row[3]}
 
@@ -131,6 +131,22 @@ def test_all_words_of_an_alternative_must_stand_in_one_field(index: SearchIndex)
     word = QueryWord("x", (Alternative("oak", 1.0, ("side",)),))
     assert matcher.match([word]).rows.tolist() == [1]
     assert index.rows_of_keys(index.engine.best([word], (), SearchConfig().boosts, 10)).tolist() == [1]
+
+
+def test_a_word_is_found_by_its_best_alternative(index: SearchIndex) -> None:
+    matcher = Matcher(index.postings, index.count, SearchConfig())
+    sides, oaks, oak_sides = (
+        matcher.match([QueryWord("x", (Alternative(first, 1.0, others),))]).rows.tolist()
+        for first, *others in (("side",), ("oak",), ("oak", "side"))
+    )
+    word = QueryWord("x", (Alternative("side", 0.5), Alternative("oak", 0.8), Alternative("oak", 1.0, ("side",))))
+    rows = np.arange(-1, index.count, dtype=np.int32)
+    scores, found = matcher.field_scores([word, said("never-there")], rows)
+    expected = [1.0 if r in oak_sides else 0.8 if r in oaks else 0.5 if r in sides else 0 for r in rows.tolist()]
+    assert found[:, 0].tolist() == pytest.approx(expected) and not found[:, 1].any()
+    assert ((scores > 0).any(axis=1) == (found[:, 0] > 0)).all()
+    assert matcher.match([word]).rows.tolist() == np.flatnonzero(found[1:, 0]).tolist()
+    assert {1.0, 0.8} <= set(expected)
 
 
 def test_boosts_come_from_the_settings() -> None:
