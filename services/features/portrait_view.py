@@ -66,7 +66,10 @@ class PortraitView:
 def view_portrait(portrait: Portrait, snapshot: ItemSnapshot) -> PortraitView:
     """The portrait in the snapshot's numbers. Vectors of another space are not comparable and so not used."""
     comparable = portrait.space == snapshot.space
-    recent = snapshot.indices([item.item_id for item in portrait.recent_items])
+    ids = [item.item_id for item in (*portrait.recent_items, *portrait.interests)]
+    ids += [item_id for item_id, _ in portrait.neighbour_items]
+    found, held = snapshot.indices(ids), len(portrait.recent_items)
+    recent, medoids, neighbours = np.split(found, (held, held + len(portrait.interests)))
     weights = np.array([item.weight for item in portrait.recent_items], np.float32)
     times = np.array([item.timestamp for item in portrait.recent_items], np.float64)
     engaged, engaged_times = _latest(recent, times)
@@ -76,14 +79,14 @@ def view_portrait(portrait: Portrait, snapshot: ItemSnapshot) -> PortraitView:
         long_term=_vector(portrait.long_term if comparable else None, snapshot),
         short_term=_vector(portrait.short_term if comparable else None, snapshot),
         last=snapshot.vectors[positive[0]] if positive.size else np.zeros(snapshot.dimension, np.float32),
-        interests=_interests(portrait, snapshot),
+        interests=snapshot.vectors[medoids[medoids >= 0]],
         category_weight=_weights(portrait.categories, snapshot.category_index),
         brand_weight=_weights(portrait.brands, snapshot.brand_index),
         log_price=log_price,
         price_width=price_width,
         item_to_item=_item_to_item(positive[:RECENT_ITEMS], snapshot),
         last_item_to_item=_item_to_item(positive[:1], snapshot),
-        neighbour_items=_named_scores(portrait.neighbour_items, snapshot),
+        neighbour_items=_known_scores(neighbours, [score for _, score in portrait.neighbour_items]),
         engaged=engaged,
         engaged_times=engaged_times,
         history=positive.size,
@@ -96,11 +99,6 @@ def _vector(data: bytes | None, snapshot: ItemSnapshot) -> FloatArray:
     if vector is None or vector.size != snapshot.dimension:
         return np.zeros(snapshot.dimension, np.float32)
     return vector
-
-
-def _interests(portrait: Portrait, snapshot: ItemSnapshot) -> FloatArray:
-    medoids = snapshot.indices([interest.item_id for interest in portrait.interests])
-    return snapshot.vectors[medoids[medoids >= 0]]
 
 
 def _weights(pairs: tuple[tuple[str, float], ...], codes: dict[str, int]) -> FloatArray:
@@ -127,10 +125,10 @@ def _item_to_item(recent: IndexArray, snapshot: ItemSnapshot) -> SparseScores:
     return _summed(neighbours[neighbours >= 0], scores[neighbours >= 0])
 
 
-def _named_scores(pairs: tuple[tuple[str, float], ...], snapshot: ItemSnapshot) -> SparseScores:
-    indices = snapshot.indices([item_id for item_id, _ in pairs])
-    scores = np.array([score for _, score in pairs], np.float32)
-    return _summed(indices[indices >= 0], scores[indices >= 0])
+def _known_scores(indices: IndexArray, scores: list[float]) -> SparseScores:
+    """The scores of those items that the snapshot has."""
+    known = indices >= 0
+    return _summed(indices[known], np.array(scores, np.float32)[known])
 
 
 def _summed(indices: IndexArray, scores: FloatArray) -> SparseScores:

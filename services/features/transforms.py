@@ -41,6 +41,11 @@ FEATURES: tuple[str, ...] = (
 
 COLUMN: dict[str, int] = {name: position for position, name in enumerate(FEATURES)}
 
+ALL = frozenset(FEATURES)
+COSINES = ("long_term_cosine", "short_term_cosine", "last_cosine", "interest_cosine")
+AFFINITIES = ("category_affinity", "brand_affinity", "price_fit")
+ENGAGED = ("popularity", "trend", "click_rate", "purchase_rate", "rating", "sentiment")
+
 FRESHNESS_HALF_LIFE_S = 30 * 86_400.0
 RECENCY_HALF_LIFE_S = 7 * 86_400.0
 TREND_CEILING = 8.0
@@ -63,6 +68,7 @@ def user_item_features(
     retrieval: FloatArray | None,
     now: float,
     query: FloatArray | None = None,
+    wanted: frozenset[str] | None = None,
 ) -> FloatArray:
     """The features of one user with each of some items.
 
@@ -73,6 +79,7 @@ def user_item_features(
         retrieval: float32 (n,), how strongly retrieval proposed each item, 0–1; None: 0 for all.
         now: epoch seconds that ages are measured from.
         query: float32 (n,), cosine of each item with a learned query vector; None: 0 for all.
+        wanted: features that are looked at, None for all: the others may be 0.
 
     Returns:
         float32 (n, len(FEATURES)), finite.
@@ -80,32 +87,50 @@ def user_item_features(
     features = np.zeros((indices.size, len(FEATURES)), np.float32, order="F")
     if not indices.size:
         return features
-    _cosines(features, view, snapshot, indices)
-    _affinities(features, view, snapshot, indices)
-    features[:, COLUMN["item_to_item"]] = view.item_to_item.of(indices)
-    features[:, COLUMN["neighbour_score"]] = view.neighbour_items.of(indices)
-    features[:, COLUMN["last_item_to_item"]] = view.last_item_to_item.of(indices)
+    looked_at = ALL if wanted is None else wanted
+    if not looked_at.isdisjoint(COSINES):
+        _cosines(features, view, snapshot, indices, looked_at)
+    if not looked_at.isdisjoint(AFFINITIES):
+        _affinities(features, view, snapshot, indices)
+    for name, scores in (
+        ("item_to_item", view.item_to_item),
+        ("neighbour_score", view.neighbour_items),
+        ("last_item_to_item", view.last_item_to_item),
+    ):
+        if name in looked_at:
+            features[:, COLUMN[name]] = scores.of(indices)
     if query is not None:
         features[:, COLUMN["query_cosine"]] = query
     if retrieval is not None:
         features[:, COLUMN["retrieval_score"]] = retrieval
-    features[:, COLUMN["recency"]] = _recency(view, indices, now)
-    _engagement(features, snapshot, indices)
-    features[:, COLUMN["freshness"]] = _freshness(snapshot, indices, now)
+    if "recency" in looked_at:
+        features[:, COLUMN["recency"]] = _recency(view, indices, now)
+    if not looked_at.isdisjoint(ENGAGED):
+        _engagement(features, snapshot, indices, looked_at)
+    if "freshness" in looked_at:
+        features[:, COLUMN["freshness"]] = _freshness(snapshot, indices, now)
     features[:, COLUMN["available"]] = snapshot.available[indices]
     features[:, COLUMN["confidence"]] = view.confidence
     features[:, COLUMN["history"]] = math.log1p(view.history) / LOG_HISTORY
     return features
 
 
-def _cosines(features: FloatArray, view: PortraitView, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> None:
-    """Cosines with the user's vectors; with the interests the greatest, at least 0."""
-    queries = np.concatenate((view.long_term[None], view.short_term[None], view.last[None], view.interests))
-    cosines = snapshot.vectors[indices] @ queries.T
-    features[:, COLUMN["long_term_cosine"]] = cosines[:, 0]
-    features[:, COLUMN["short_term_cosine"]] = cosines[:, 1]
-    features[:, COLUMN["last_cosine"]] = cosines[:, 2]
-    features[:, COLUMN["interest_cosine"]] = cosines[:, 3:].max(axis=1, initial=0)
+def _cosines(
+    features: FloatArray,
+    view: PortraitView,
+    snapshot: ItemSnapshot,
+    indices: NDArray[np.int32],
+    wanted: frozenset[str],
+) -> None:
+    """Cosines with those of the user's vectors that are wanted; with the interests the greatest, at least 0."""
+    names = [name for name in COSINES[:3] if name in wanted]
+    vectors = dict(zip(COSINES, (view.long_term, view.short_term, view.last), strict=False))
+    interests = view.interests if COSINES[3] in wanted else view.interests[:0]
+    queries = np.concatenate((*(vectors[name][None] for name in names), interests))
+    cosines = snapshot.vectors.take(indices, axis=0) @ queries.T
+    for place, name in enumerate(names):
+        features[:, COLUMN[name]] = cosines[:, place]
+    features[:, COLUMN[COSINES[3]]] = cosines[:, len(names) :].max(axis=1, initial=0)
 
 
 def _affinities(features: FloatArray, view: PortraitView, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> None:
@@ -134,14 +159,17 @@ def _recency(view: PortraitView, indices: NDArray[np.int32], now: float) -> Floa
     return np.where(view.engaged[at] == indices, decayed[at], 0).astype(np.float32)
 
 
-def _engagement(features: FloatArray, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> None:
+def _engagement(
+    features: FloatArray, snapshot: ItemSnapshot, indices: NDArray[np.int32], wanted: frozenset[str]
+) -> None:
     """Popularity and rates as they are; trend and rating on scales where 0 is "as expected"."""
-    values = np.nan_to_num(snapshot.engagement[indices])
+    values = np.nan_to_num(snapshot.engagement.take(indices, axis=0), copy=False)
     for name in ("popularity", "click_rate", "purchase_rate"):
         features[:, COLUMN[name]] = values[:, _ENGAGEMENT[name]]
     features[:, COLUMN["sentiment"]] = values[:, _ENGAGEMENT["sentiment_mean"]]
-    trend = np.clip(values[:, _ENGAGEMENT["trend"]], 1, TREND_CEILING)
-    features[:, COLUMN["trend"]] = np.log(trend) / math.log(TREND_CEILING)
+    if "trend" in wanted:
+        trend = np.clip(values[:, _ENGAGEMENT["trend"]], 1, TREND_CEILING)
+        features[:, COLUMN["trend"]] = np.log(trend) / math.log(TREND_CEILING)
     count, mean = values[:, _ENGAGEMENT["rating_count"]], values[:, _ENGAGEMENT["rating_mean"]]
     features[:, COLUMN["rating"]] = (mean - 3) / 2 * count / (count + RATING_PRIOR_COUNT)
 

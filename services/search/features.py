@@ -67,8 +67,8 @@ def query_item_features(
 ) -> FloatArray:
     """float32 (n, len(FEATURES)) of the candidates of one query.
 
-    `items` are the terms of the snapshot's titles, row by row. `wanted`: features that are looked at, None for all; of
-    the words' the others may be 0.
+    `items` are the terms of the snapshot's titles, row by row. `wanted`: features that are looked at, None for all: the
+    others may be 0.
     """
     rows = asked.candidates.indices
     features = np.zeros((len(rows), len(FEATURES)), np.float32, order="F")
@@ -80,7 +80,7 @@ def query_item_features(
     _fields(features, asked.candidates)
     _meaning(features, asked.candidates)
     _intent(features, asked.query, asked.snapshot, rows)
-    _item_and_user(features, asked, personal_strength(asked.query, asked.user, personal))
+    _item_and_user(features, asked, personal_strength(asked.query, asked.user, personal), wanted)
     if asked.memory is not None:
         features[:, PLACE["memory"]] = asked.memory
     return features
@@ -109,15 +109,15 @@ def _intent(features: FloatArray, query: UnderstoodQuery, snapshot: ItemSnapshot
             np.maximum(column, np.where((codes == code).any(axis=1), np.float32(sure), 0), out=column)
 
 
-def _item_and_user(features: FloatArray, asked: RankingInput, strength: float) -> None:
+def _item_and_user(features: FloatArray, asked: RankingInput, strength: float, wanted: frozenset[str] | None) -> None:
     view = asked.user if asked.user is not None else _nobody(asked.snapshot)
-    values = user_item_features(view, asked.snapshot, asked.candidates.indices, None, asked.now)
-    for name in ITEM_FEATURES:
-        features[:, PLACE[name]] = values[:, COLUMN[name]]
+    names = frozenset((*ITEM_FEATURES, *USER_FEATURES) if strength > 0 else ITEM_FEATURES)
+    names = names if wanted is None else names & wanted
+    values = user_item_features(view, asked.snapshot, asked.candidates.indices, None, asked.now, wanted=names)
+    for name in names:
+        share = np.float32(strength if name in USER_FEATURES else 1)
+        features[:, PLACE[name]] = values[:, COLUMN[name]] * share
     features[:, PLACE["strength"]] = strength
-    if strength > 0:
-        for name in USER_FEATURES:
-            features[:, PLACE[name]] = values[:, COLUMN[name]] * strength
 
 
 @lru_cache(maxsize=4)

@@ -188,6 +188,14 @@ def test_no_items_give_no_rows(snapshot: ItemSnapshot) -> None:
     assert user_item_features(view, snapshot, np.empty(0, np.int32), None, NOW).shape == (0, len(FEATURES))
 
 
+@pytest.mark.parametrize("name", FEATURES)
+def test_a_feature_that_is_wanted_alone_is_the_same(snapshot: ItemSnapshot, name: str) -> None:
+    view, given = view_portrait(PORTRAIT, snapshot), np.array([0.5, -0.2, 0.0], np.float32)
+    every = user_item_features(view, snapshot, ALL, given, NOW, given)
+    alone = user_item_features(view, snapshot, ALL, given, NOW, given, frozenset({name}))
+    np.testing.assert_allclose(alone[:, COLUMN[name]], every[:, COLUMN[name]], atol=1e-6)
+
+
 def test_features_do_not_depend_on_the_other_candidates(snapshot: ItemSnapshot) -> None:
     view = view_portrait(PORTRAIT, snapshot)
     together = user_item_features(view, snapshot, ALL, None, NOW)
