@@ -1,7 +1,8 @@
 """Searches for `benchmarks.search_http`, sent by a process of its own.
 
 `python -m benchmarks._search_load PORT CLIENTS SECONDS FILE` sends the queries of a JSON file in a loop; with SECONDS 0
-each once, one after the other, and prints how each was answered.
+each once, one after the other, and prints how each was answered. With a last argument `suggest` it asks for the
+completions of the file's texts instead, in a loop.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -19,15 +21,25 @@ from benchmarks._http_load import load
 USERS = 1_000
 
 
+def user_id(at: int) -> str:
+    """Who sends the request at this place of the file."""
+    return f"user-{at % USERS:06d}"
+
+
 def body(query: str, at: int) -> bytes:
     """One search of one of the users."""
-    return json.dumps({"query": query, "user_id": f"user-{at % USERS:06d}", "count": 20}).encode()
+    return json.dumps({"query": query, "user_id": user_id(at), "count": 20}).encode()
 
 
 def raw_request(content: bytes) -> bytes:
     """The search as raw HTTP/1.1."""
     head = "POST /v1/search HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     return head.encode() + f"content-length: {len(content)}\r\n\r\n".encode() + content
+
+
+def raw_suggestion(typed: str, at: int) -> bytes:
+    """The completions of what one of the users has typed, as raw HTTP/1.1."""
+    return f"GET /v1/suggest?q={quote(typed)}&user_id={user_id(at)} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
 
 
 def once(port: int, queries: list[str]) -> dict[str, Any]:
@@ -58,7 +70,10 @@ if __name__ == "__main__":
     port, clients, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
     asked = json.loads(Path(sys.argv[4]).read_text())
     if seconds:
-        requests = [raw_request(body(query, at)) for at, query in enumerate(asked)]
+        suggest = sys.argv[5:] == ["suggest"]
+        requests = [
+            raw_suggestion(text, at) if suggest else raw_request(body(text, at)) for at, text in enumerate(asked)
+        ]
         print(json.dumps(asyncio.run(load(port, clients, seconds, requests))))
     else:
         print(json.dumps(once(port, asked)))

@@ -1,8 +1,10 @@
-"""`POST /v1/search` through the whole stack over 54,667 real products: latency, throughput, and what encoding adds.
+"""`POST /v1/search` and `GET /v1/suggest` through the whole stack over 54,667 real products: latency, throughput, and
+what encoding adds.
 
 The catalogue is Home Depot's judged products (../shared/data), searched with the queries that people typed, by users
 with full portraits. Query vectors are cached but where the point is that they are not: there each query is new, and
-what it takes longer is set against the encoder's own time, measured in the same run with as many threads.
+what it takes longer is set against the encoder's own time, measured in the same run with as many threads. Suggestions
+are asked for at each letter of queries as they are typed; all queries are known, as if two people had asked each.
 
 Run: `python -m benchmarks.search_http`.
 """
@@ -15,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -40,21 +44,25 @@ from services.features.online.writer import OnlineWriter
 from services.features.snapshot import ItemSnapshot
 from services.features.snapshot_tables import SnapshotTables
 from services.search.index import build as index_build
+from services.search.suggest.build import build_suggestions
+from services.search.suggest.build import publish as publish_suggestions
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "home-depot-search" / "train.csv.zip"
-CACHED, UNCACHED = 1_000, 200
+CACHED, UNCACHED, TYPED = 1_000, 200, 200
 SECONDS = 10.0
 P50_MS, P99_MS, REQUESTS_PER_S, ADDED = 6.0, 20.0, 250.0, 1.3
+SUGGEST_P99_MS = 10.0
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def run() -> dict[str, Any]:
-    """Latency and throughput with cached query vectors, and what an uncached one adds to the encoder's own time."""
+    """Latency and throughput with cached query vectors, what an uncached one adds to the encoder's own time, and the
+    latency of suggestions."""
     if not DATA.is_file():
         raise NotReady(f"{DATA} is not here: this benchmark measures over its products")
     products, queries = _products()
     with _home() as home, ExitStack() as servers:
-        snapshot = _publish(home, products)
+        snapshot = _publish(home, products, queries)
         portraits = [msgspec.structs.replace(p, as_of=time.time()) for p in synthetic_portraits(snapshot, USERS)]
         addresses = _servers(home, servers)
         OnlineWriter(addresses).write_portraits(portraits)
@@ -64,11 +72,14 @@ def run() -> dict[str, Any]:
         first = _send(port, home, known, 1)
         again = _send(port, home, known, 1)
         one, eight = (_send(port, home, known, clients, SECONDS) for clients in (1, 8))
+        typed = [query[:end] for query in known[:TYPED] for end in range(1, len(query) + 1)]
+        _check_suggestions(port, typed[0])
+        suggest = _send(port, home, typed, 1, SECONDS, "suggest")
         fresh = _send(port, home, unknown, 1)
         own = _encoder_alone(unknown)
     added = fresh["p50_ms"].get("encoded", np.inf) - again["p50_ms"]["cached"]
     ratio = round(added / own["p50_ms"], 3)
-    fast = one["p50_ms"] <= P50_MS and one["p99_ms"] <= P99_MS
+    fast = one["p50_ms"] <= P50_MS and one["p99_ms"] <= P99_MS and suggest["p99_ms"] <= SUGGEST_P99_MS
     return {
         "name": "search_http",
         "figure": eight["requests_per_s"],
@@ -78,6 +89,7 @@ def run() -> dict[str, Any]:
             "products": products.height,
             "one_client": one | {"bar_p50_ms": P50_MS, "bar_p99_ms": P99_MS},
             "eight_clients": eight,
+            "suggestions": suggest | {"bar_p99_ms": SUGGEST_P99_MS},
             "uncached": {"added_ms": round(added, 3), "of_the_encoders_own": ratio, "bar": ADDED, "encoder_alone": own},
             "first_time": first,
             "cached": again,
@@ -99,8 +111,11 @@ def _products() -> tuple[pl.DataFrame, list[str]]:
     return products.unique("item_id", maintain_order=True).sort("item_id"), [queries[at] for at in order]
 
 
-def _publish(home: Path, products: pl.DataFrame) -> ItemSnapshot:
-    """The snapshot and the search index of the products. Brands are the titles' first words, prices are drawn."""
+def _publish(home: Path, products: pl.DataFrame, queries: list[str]) -> ItemSnapshot:
+    """The snapshot and the search index of the products, and suggestions of them and the queries.
+
+    Brands are the titles' first words, prices are drawn.
+    """
     paths, random, size = HomePaths(home), np.random.default_rng(3), products.height
     space, vectors = _vectors(products["title"].to_list())
     ids = products["item_id"].to_arrow().cast(pa.string())
@@ -132,6 +147,7 @@ def _publish(home: Path, products: pl.DataFrame) -> ItemSnapshot:
     paths.snapshots.mkdir(parents=True, exist_ok=True)
     folder = snapshot_build.publish(paths.snapshots, snapshot_build.build_snapshot(tables, paths.snapshots, now=NOW))
     index_build.publish(paths.search, index_build.build_index(items, paths.search, now=NOW))
+    publish_suggestions(paths.suggest, build_suggestions(items, dict.fromkeys(queries, 2), paths.suggest, now=NOW))
     return ItemSnapshot.open(folder)
 
 
@@ -157,10 +173,18 @@ def _wait_for_the_encoder(port: int, home: Path) -> None:
             raise NotReady("The encoder does not answer in time: see the gateway's log")
 
 
-def _send(port: int, home: Path, queries: list[str], clients: int, seconds: float = 0.0) -> dict[str, Any]:
+def _check_suggestions(port: int, typed: str) -> None:
+    """Raises NotReady where nothing is suggested: that would be fast."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/suggest?q={quote(typed)}") as answer:
+        if not json.loads(answer.read())["suggestions"]:
+            raise NotReady(f"Nothing is suggested for {typed!r}: see the gateway's log")
+
+
+def _send(port: int, home: Path, queries: list[str], clients: int, seconds: float = 0.0, *what: str) -> dict[str, Any]:
     file = home / "queries.json"
     file.write_text(json.dumps(queries))
-    command = [sys.executable, "-m", "benchmarks._search_load", str(port), str(clients), str(seconds), str(file)]
+    arguments = [str(port), str(clients), str(seconds), str(file), *what]
+    command = [sys.executable, "-m", "benchmarks._search_load", *arguments]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
