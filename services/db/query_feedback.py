@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 
 import orjson
+import psycopg
 from sqlalchemy import Connection
 
 from services.core.types import EventType
@@ -115,13 +116,13 @@ ON CONFLICT (query, item_id) DO UPDATE SET
 
 
 def attribute(connection: Connection, config: FeedbackConfig | None = None, *, everything: bool = False) -> Attributed:
-    """Count the searches and events that were committed since the last run; `everything`: begin anew.
+    """Count the searches and events that were committed since the last run; `everything`: begin anew, with the searches
+    that are still kept.
 
     Another configuration than the last run's begins anew as well. The caller commits: counts and checkpoint are one.
     """
     config = config or FeedbackConfig()
-    driver = raw(connection)
-    driver.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (CHECKPOINT,))
+    driver = _alone(connection)
     below = transaction_horizon(connection)
     known = get_checkpoint(connection, CHECKPOINT)
     counted = {"half_life_s": config.half_life_s, "weights": dict(config.weights)}
@@ -152,3 +153,19 @@ def attribute(connection: Connection, config: FeedbackConfig | None = None, *, e
     driver.execute("DROP TABLE attributed")
     set_checkpoint(connection, CHECKPOINT, {"below": below, "config": counted})
     return Attributed(searches, events)
+
+
+def prune_searches(connection: Connection, before: datetime) -> int:
+    """Forget searches older than `before`, and the sums of what nobody asked or took since: counting anew would not
+    give them. Returns how many searches."""
+    driver = _alone(connection)
+    driver.execute("DELETE FROM query_items WHERE last_at < %s", (before,))
+    driver.execute("DELETE FROM query_statistics WHERE last_at < %s", (before,))
+    return driver.execute("DELETE FROM searches WHERE timestamp < %s", (before,)).rowcount
+
+
+def _alone(connection: Connection) -> psycopg.Connection:
+    """The driver's connection, once no other transaction counts or prunes."""
+    driver = raw(connection)
+    driver.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (CHECKPOINT,))
+    return driver

@@ -18,6 +18,7 @@ from services.db.events import iter_event_chunks
 from services.db.item_states import replace_served_exposure
 from services.db.pending import Reason, enqueue
 from services.db.pending_items import enqueue_items_since
+from services.db.query_feedback import prune_searches
 from services.db.served_requests import prune_served_requests
 from services.db.session import transaction
 from services.db.store_marks import database_time
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
     from services.workers.stores import Stores
 
 SERVED_WINDOW = timedelta(days=30)
-ENGAGEMENT_RETENTION = timedelta(days=90)
+RETENTION = timedelta(days=90)
+"""How long superseded engagement, how lists were ranked, and searches are kept."""
 TICK_WAIT_S = 600.0
 """How long to wait for another worker that sums the items anew."""
 
@@ -111,7 +113,8 @@ class Handlers:
         return report.as_dict()
 
     def features(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Review sentiments, the shop's reference statistics, what Portrait showed, and the items' engagement.
+        """Review sentiments, the shop's reference statistics, what Portrait showed, and the items' engagement; what is
+        kept for a while only is pruned.
 
         `mode` = check: compare the engagement, which the tail keeps up to date, with a full recompute.
         """
@@ -130,8 +133,10 @@ class Handlers:
         with transaction(engine) as connection:
             served = served_positions(connection, as_of - SERVED_WINDOW, as_of, POSITIONS)
             replace_served_exposure(connection, served_exposure(served, reference))
-            prune_engagement(connection, as_of - ENGAGEMENT_RETENTION)
-            prune_served_requests(connection, as_of - ENGAGEMENT_RETENTION)
+            prune_engagement(connection, as_of - RETENTION)
+            prune_served_requests(connection, as_of - RETENTION)
+        with transaction(engine) as connection:
+            prune_searches(connection, as_of - RETENTION)
         engagement = self._update_engagement()
         with transaction(engine) as connection:
             set_checkpoint(connection, FEATURES_CHECKPOINT, {"txid": horizon})

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from services.core.addresses import Addresses
 from services.db.impressions import ServedList, insert_impressions
-from services.db.query_feedback import FeedbackConfig, attribute
+from services.db.query_feedback import FeedbackConfig, attribute, prune_searches
 from services.db.query_statistics import (
     frequent_queries,
     pending_feedback,
@@ -125,6 +125,21 @@ def test_what_was_done_fades_by_half_in_a_half_life(engine: Engine):
     event(engine, "r1", "purchase", "b")
     run(engine)
     assert weights(engine, NOON + timedelta(seconds=HALF_LIFE)) == {("lamp", "b"): 4.0}
+
+
+def test_what_is_left_of_old_searches_is_what_counting_anew_gives(engine: Engine):
+    search(engine, searched("r1", "Lamp"), searched("r2", "Sofa", at=NOON + DAY))
+    event(engine, "r1", "purchase", "a")
+    event(engine, "r2", "click", "b", at=NOON + DAY, position=3)
+    run(engine)
+    with transaction(engine) as connection:
+        assert prune_searches(connection, NOON) == 0
+        assert prune_searches(connection, NOON + DAY / 2) == 1
+        assert recent_queries(connection, "ada", NOON, 10) == ["Sofa"]
+    left = statistics(engine), weights(engine)
+    assert (set(left[0]), set(left[1])) == ({"sofa"}, {("sofa", "b")})
+    run(engine, everything=True)
+    assert (statistics(engine), weights(engine)) == left
 
 
 def test_another_configuration_counts_everything_anew(engine: Engine):
