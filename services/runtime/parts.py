@@ -45,9 +45,14 @@ PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 """For processes that work in parallel on their own: BLAS threads would only fight over the cores."""
 
-ONE_ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
+ONE_ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "2",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:500,muzzy_decay_ms:0",
+}
 """For processes that run for weeks: glibc keeps an arena a thread, and what each once needed it keeps; Arrow's own pool
-keeps what other threads have freed. All in few arenas of glibc, `services.core.memory.give_back` can return it."""
+keeps what other threads have freed. All in few arenas of glibc, `services.core.memory.give_back` can return it. Polars
+has jemalloc in it, which by default only tells the system that it may take freed pages, and counts them until it does."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def build_replica_app() -> ASGIApp:
     return app
 
 
-@serve.deployment(name="gateway")
+@serve.deployment(name="gateway", health_check_period_s=2)
 @serve.ingress(build_replica_app)
 class Gateway:
     """Serve's handle on the application. `encoder` is deployed with it, and found by its name."""
