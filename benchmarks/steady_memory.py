@@ -27,9 +27,9 @@ USERS = int(size("USERS", 20_000, 1_000))
 EVENTS_PER_S, PAGES_PER_S = 50.0, 20.0
 LOAD_USERS = int(size("LOAD_USERS", USERS, USERS))
 """Who the events come from: everybody. Steady means that the shop does not become another one meanwhile: half an hour
-of this load is 90,000 events, which a log of millions does not notice and that of a small shop does. Whole-log jobs need
-what the log needs, and a tick what its users' logs of 30 days need, so few users are a different question
-(`PORTRAIT_BENCH_LOAD_USERS=60`, `PORTRAIT_BENCH_USERS=1000` ask it)."""
+of this load is 90,000 events, which a log of millions does not notice and that of a small shop does. Jobs need what the
+log needs, and a tick what its users' logs of 30 days need, so few users are a different question, which
+`PORTRAIT_BENCH_LOAD_USERS=60` and `PORTRAIT_BENCH_USERS=1000` ask."""
 EVERY_S = 10.0
 WARM_UP_SHARE = 0.3
 """Of the time, at its beginning: caches and pools fill, imports happen."""

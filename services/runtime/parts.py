@@ -52,7 +52,7 @@ ONE_ALLOCATOR = {
 }
 """For processes that run for weeks: glibc keeps an arena a thread, and what each once needed it keeps; Arrow's own pool
 keeps what other threads have freed. All in few arenas of glibc, `services.core.memory.give_back` can return it. Polars
-has jemalloc in it, which by default only tells the system that it may take freed pages, and counts them until it does."""
+has jemalloc in it, which by default only offers freed pages to the system: they count until it takes them."""
 
 
 @dataclass(frozen=True)
