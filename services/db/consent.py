@@ -7,11 +7,13 @@ from sqlalchemy import Connection
 
 from services.db.session import raw
 
-PERSONALISATION = "personalisation"
-"""The consent that turns portraits off when it is false."""
-
 REFUSED = """consent @> '{"personalisation": false}'"""
 """SQL: the user has refused."""
+
+
+def of_consenting(user_id: str) -> str:
+    """SQL: the user whom the column `user_id` names (`events.user_id`) has not refused."""
+    return f"NOT EXISTS (SELECT FROM users AS u WHERE u.user_id = {user_id} AND u.{REFUSED})"
 
 
 def without_consent(connection: Connection, user_ids: Iterable[str] | None = None) -> set[str]:

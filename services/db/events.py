@@ -10,7 +10,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from services.core.columns import EVENT_COLUMNS, EVENT_ID, ITEM_ID, TIMESTAMP, USER_ID
-from services.db.consent import REFUSED
+from services.db.consent import of_consenting
 from services.db.copy import Table, as_frame, copy_batches, copy_in, copy_out
 from services.db.event_keys import event_key, event_keys
 from services.db.event_lines import EVENT_KEY
@@ -20,9 +20,6 @@ from services.db.session import raw
 
 STORED_COLUMNS: tuple[str, ...] = (*EVENT_COLUMNS, "sentiment", "received_at", "txid", "sequence")
 """What `read_events` can return."""
-
-CONSENTING = f"NOT EXISTS (SELECT FROM users AS u WHERE u.user_id = events.user_id AND u.{REFUSED})"
-"""SQL: the event's user has not refused personalisation."""
 
 ADVISORY_CLASS = 0x6576  # "ev"
 IMPORT_LOCK = 1
@@ -105,7 +102,7 @@ def read_events(
         f"{TIMESTAMP} < %s": until,
     }
     given = {text: value for text, value in conditions.items() if value is not None}
-    wanted = [*given, *([CONSENTING] if consenting else [])]
+    wanted = [*given, *([of_consenting("events.user_id")] if consenting else [])]
     return copy_out(connection, _select(columns, wanted, ordered=ordered), list(given.values()))
 
 

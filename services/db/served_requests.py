@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from feature_repo import names
 from services.core.types import EventType
-from services.db.consent import REFUSED
+from services.db.consent import of_consenting
 from services.db.copy import copy_out
 from services.db.session import raw
 
@@ -41,7 +41,7 @@ class LoggedRequest:
         return len(self.request) + len(self.features) + (0 if self.packed is None else len(self.packed))
 
 
-MAY_BE_KEPT = f"NOT EXISTS (SELECT FROM users AS u WHERE u.user_id = new.user_id AND {REFUSED})"
+MAY_BE_KEPT = of_consenting("new.user_id")
 """SQL: the user of a `new` row has not refused personalisation, perhaps while the row waited to be written."""
 
 INSERT = f"""
@@ -131,7 +131,7 @@ FROM (
   SELECT * FROM served_requests AS s
   WHERE (timestamp, request_id) > (%s::timestamptz, %s) AND timestamp < %s::timestamptz
     AND EXISTS (SELECT FROM impressions AS i WHERE i.request_id = s.request_id)
-    AND NOT EXISTS (SELECT FROM users AS u WHERE u.user_id = s.user_id AND {REFUSED})
+    AND {of_consenting("s.user_id")}
   ORDER BY timestamp, request_id LIMIT %s
 ) AS r
 CROSS JOIN LATERAL (
