@@ -65,15 +65,17 @@ def build_item_terms(titles: Iterable[str], analyser: Analyser, config: ItemTerm
         sizes.append(len(rows))
     starts = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
     row, code = np.repeat(np.arange(len(sizes)), sizes), np.array(codes, np.int32)
+    token, head = np.array(tokens, np.int8), np.array(heads, np.int16)
     idf, matrix = _weights(row, code, len(sizes), len(vocabulary))
     meaning, item_meaning = _meanings(matrix, config)
     return ItemTerms(
         terms=list(vocabulary),
         starts=starts,
         codes=code,
-        **_of_terms(row, code, np.array(tokens, np.int8), np.array(kinds, np.int8), np.array(heads, np.int16), idf),
+        tokens=token,
+        **_of_terms(row, code, token, np.array(kinds, np.int8), head, idf),
         lengths=np.array(lengths, np.int16),
-        heads=np.array(heads, np.int16),
+        heads=head,
         idf=idf,
         signatures=spelling_signatures(vocabulary),
         meaning=meaning,
@@ -93,7 +95,6 @@ def _of_terms(
     share = np.array([SHARE.get(each, 1.0) for each in TermKind], np.float32)
     head = heads[row]
     return {
-        "tokens": token,
         "roles": np.where(token + 1 == head, ENDING, (token < head) * NAMING).astype(np.int8),
         "weights": idf[code] * share[kind] if idf.size else np.zeros(code.size, np.float32),
         "numbers": np.bincount(row, kind == TermKind.NUMBER, heads.size).astype(np.int16),
