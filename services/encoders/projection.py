@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import lru_cache
+from itertools import count
 
 import numpy as np
 
@@ -14,10 +15,19 @@ def random_projection(version: str, inner: int, outer: int) -> np.ndarray:
     encoder's version, not from a library's random generator, so stored vectors stay comparable across releases.
     """
     tall, wide = max(inner, outer), min(inner, outer)
-    bits = hashlib.shake_256(f"{version}:{inner}:{outer}".encode()).digest((tall * wide + 7) // 8)
-    signs = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=tall * wide).astype(np.float64) * 2 - 1
-    basis, triangle = np.linalg.qr(signs.reshape(tall, wide))
+    for attempt in count():
+        signs = _signs(f"{version}:{inner}:{outer}" + (f":{attempt}" if attempt else ""), tall, wide)
+        basis, triangle = np.linalg.qr(signs)
+        if np.abs(np.diagonal(triangle)).min() > 1e-6:
+            break  # small matrices of signs are singular now and then; then the next draw counts
     basis *= np.sign(np.diagonal(triangle))  # the decomposition is unique only up to these signs
     matrix = np.ascontiguousarray(basis if inner >= outer else basis.T, dtype=np.float32)
     matrix.setflags(write=False)
     return matrix
+
+
+def _signs(name: str, rows: int, columns: int) -> np.ndarray:
+    """float64 (rows, columns) of ±1, decided by `name` alone."""
+    bits = hashlib.shake_256(name.encode()).digest((rows * columns + 7) // 8)
+    drawn = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=rows * columns)
+    return drawn.astype(np.float64).reshape(rows, columns) * 2 - 1

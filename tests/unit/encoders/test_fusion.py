@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.core.errors import ConfigurationError
@@ -144,7 +144,8 @@ def test_the_projection_is_fixed_for_ever() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(2, 60), st.integers(2, 60))
+@given(st.integers(1, 60), st.integers(1, 60))
+@example(2, 2)  # the first draw of this name is singular
 def test_projections_are_orthonormal_in_both_directions(inner: int, outer: int) -> None:
     matrix = random_projection("any", inner, outer)
     product = matrix.T @ matrix if inner >= outer else matrix @ matrix.T
