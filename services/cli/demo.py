@@ -1,9 +1,10 @@
 """`portrait demo`: a shop in one command, invented or from real files, served until Ctrl-C."""
 
 import signal
+import threading
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,26 +45,30 @@ def demo(
     if port is not None:
         settings = settings.model_copy(update={"port": port})
     began = utc_now()
-    with _interrupts():
+    with _interrupts() as interrupts:
         try:
             shop = shop_of(data, settings, users=users, items=items, days=days, seed=seed, now=began)
             with hold(settings.home, "the demo shop is being filled"):
                 _start(settings)
+                interrupts.heed()
                 addresses = resolve_addresses(settings)
                 steps = fill(settings, addresses, shop)
+            interrupts.heed()
             _wait_until_ready(settings)
             _print_steps(steps, began)
             show(settings, addresses, shop)
+            interrupts.heed()
             if not once:
                 console().print(
                     f"\nServing at [bold]{addresses.http_url}[/] until Ctrl-C. Try the curl tour of README.md, "
                     f"or open {addresses.http_url}/docs",
                     soft_wrap=True,
                 )
-                signal.pause()
+                interrupts.wait()
         except KeyboardInterrupt:
             console().print("\nStopping…")
         finally:
+            interrupts.ignore()
             take_down(settings.home)
 
 
@@ -96,14 +101,39 @@ def _print_steps(steps: "list[Step]", began: datetime) -> None:
 
 
 class _interrupts:
-    """SIGTERM ends the demo the way Ctrl-C does."""
+    """Ctrl-C and SIGTERM end the demo, in whatever step they come, even if that step swallows the exception.
 
-    def __enter__(self) -> None:
-        self._earlier = signal.signal(signal.SIGTERM, _raise_interrupt)
+    A library's `except:` around an optional import, or a finaliser, can swallow a KeyboardInterrupt. So each signal is
+    also remembered. And a shell that starts the demo in the background has it ignore SIGINT unless it asks for it.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._earlier: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "_interrupts":
+        self._earlier = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._earlier)
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)
 
+    def heed(self) -> None:
+        """Raise KeyboardInterrupt if a signal came earlier."""
+        if self._asked.is_set():
+            raise KeyboardInterrupt
 
-def _raise_interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+    def wait(self) -> None:
+        """Raise KeyboardInterrupt when a signal comes, or at once if one came earlier."""
+        self._asked.wait()
+        self.heed()
+
+    def ignore(self) -> None:
+        """From now on the demo is stopping: an impatient second Ctrl-C must not leave half of it running."""
+        for number in self._earlier:
+            signal.signal(number, signal.SIG_IGN)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self._asked.set()
+        raise KeyboardInterrupt
