@@ -113,13 +113,6 @@ def fulfil(connection: Connection, taken: PendingUsers) -> None:
     raw(connection).execute(statement, (list(taken.user_ids), list(taken.versions)))
 
 
-def requested(connection: Connection, user_ids: Iterable[str], reason: str) -> PendingUsers:
-    """Those of the users who wait for this reason, as `take_pending`."""
-    statement = "SELECT user_id, xmin::text FROM pending_users WHERE user_id = ANY(%s) AND reason = %s"
-    rows = raw(connection).execute(statement, (list(user_ids), str(reason))).fetchall()
-    return PendingUsers(tuple(row[0] for row in rows), tuple(row[1] for row in rows))
-
-
 def backlog(connection: Connection, partitions: Sequence[int]) -> Backlog:
     """What waits in these partitions."""
     statement = f"""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from services.db.consent import REFUSED
 from services.db.models.live import PARTITION_OF_USER
-from services.db.pending import Reason, enqueue_selected
+from services.db.pending import PendingUsers, Reason, enqueue_selected
 from services.db.profiles import SIGNALS
 from services.db.session import raw
 
@@ -175,13 +175,19 @@ def retry_quarantined(connection: Connection, partitions: Sequence[int], minutes
     return enqueue_selected(connection, users, (list(partitions), minutes), Reason.REBUILD)
 
 
-def set_apart(connection: Connection, user_ids: Sequence[str]) -> set[str]:
-    """Those of the users who are left alone: in quarantine, or without consent."""
+def standing(connection: Connection, user_ids: Sequence[str]) -> tuple[set[str], PendingUsers]:
+    """Those of the users who are left alone (in quarantine, or without consent), and who wait to be rebuilt, in one
+    round trip."""
     ids = list(user_ids)
     statement = f"""
-        SELECT user_id FROM quarantined_users WHERE user_id = ANY(%s)
-        UNION ALL SELECT user_id FROM users WHERE user_id = ANY(%s) AND {REFUSED}"""
-    return {row[0] for row in raw(connection).execute(statement, (ids, ids))}
+        SELECT user_id, NULL FROM quarantined_users WHERE user_id = ANY(%s)
+        UNION ALL SELECT user_id, NULL FROM users WHERE user_id = ANY(%s) AND {REFUSED}
+        UNION ALL SELECT user_id, xmin::text FROM pending_users WHERE user_id = ANY(%s) AND reason = %s"""
+    rows = raw(connection).execute(statement, (ids, ids, ids, str(Reason.REBUILD))).fetchall()
+    waiting = [row for row in rows if row[1] is not None]
+    return {row[0] for row in rows if row[1] is None}, PendingUsers(
+        tuple(row[0] for row in waiting), tuple(row[1] for row in waiting)
+    )
 
 
 def count_quarantined(connection: Connection) -> int:

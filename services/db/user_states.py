@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 
 import pyarrow as pa
 from psycopg import sql
@@ -90,6 +91,20 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
     alone. A state of a later snapshot is never replaced by one of an earlier: it holds more. Nor is a later portrait by
     an earlier one: the online store would not take it.
     """
+    written, statement = _writing(neighbours)
+    stored = 0
+    for part in _slices(table):
+        columns = [part.column(name).to_pylist() for name in ("user_id", *written, "reference_version", "as_of")]
+        written_rows = raw(connection).execute(statement, (snapshot, *columns)).rowcount
+        if neighbours and written_rows < part.num_rows:
+            _write_neighbours(connection, part)
+        stored += written_rows
+    return stored
+
+
+@cache
+def _writing(neighbours: bool) -> tuple[tuple[str, ...], bytes]:
+    """The columns that are written besides the user, reference and time, and the statement, put together once."""
     written = (*WRITTEN, "neighbours") if neighbours else WRITTEN
     names = sql.SQL(", ").join(map(sql.Identifier, written))
     statement = sql.SQL(
@@ -110,14 +125,7 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
         arrays=sql.SQL(", ").join([sql.SQL("%b::bytea[]")] * len(written)),
         sets=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in written),
     )
-    stored = 0
-    for part in _slices(table):
-        columns = [part.column(name).to_pylist() for name in ("user_id", *written, "reference_version", "as_of")]
-        written_rows = raw(connection).execute(statement, (snapshot, *columns)).rowcount
-        if neighbours and written_rows < part.num_rows:
-            _write_neighbours(connection, part)
-        stored += written_rows
-    return stored
+    return written, statement.as_bytes()
 
 
 def delete_states(connection: Connection, user_ids: Iterable[str]) -> int:

@@ -1,16 +1,13 @@
 """Category, brand and price affinities, read out of the decayed sums and smoothed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import sparse
 
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.ranked import Ranked, rank_rows
+from services.profiles.ranked import SparseRows, rank_rows
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.sums import MASSES, ProfileSums
 
@@ -24,8 +21,8 @@ BAND = 1.2815515655446004
 class Affinities:
     """Of U users: ranked categories and brands, and `price` (U, 3) typical, low, high, NaN where unknown."""
 
-    categories: Ranked
-    brands: Ranked
+    categories: SparseRows
+    brands: SparseRows
     price: Floats
 
 
@@ -33,41 +30,38 @@ def affinities(
     sums: ProfileSums, catalogue: Catalogue, reference: ReferenceStatistics, config: ProfileConfig
 ) -> Affinities:
     """Read the affinities out of the sums, as of each user's newest event."""
-    mean, to = sums.mean_rating(config), sums.evidence.reference
-    mass = sums.mass.totals(mean, to)
     categories = smoothed_shares(
-        sums.categories.totals(mean, to),
-        mass[:, MASSES.index("category")],
-        _prior(reference.category_prior, catalogue.category_names),
+        sums.categories,
+        sums.mass[:, MASSES.index("category")],
+        reference.aligned("category_prior", catalogue.category_names),
         config.smoothing,
     )
     brands = smoothed_shares(
-        sums.brands.totals(mean, to),
-        mass[:, MASSES.index("brand")],
-        _prior(reference.brand_prior, catalogue.brand_names),
+        sums.brands,
+        sums.mass[:, MASSES.index("brand")],
+        reference.aligned("brand_prior", catalogue.brand_names),
         config.smoothing,
     )
-    specific = sparse.csr_array(categories.multiply(1.0 - catalogue.category_coverage))
+    specific = categories.times(1.0 - catalogue.category_coverage)
     return Affinities(
         categories=rank_rows(specific, config.max_affinities, config.min_affinity),
         brands=rank_rows(brands, config.max_affinities, config.min_affinity),
-        price=price_band(sums.price.advanced(to).totals, config),
+        price=price_band(sums.price, config),
     )
 
 
-def smoothed_shares(totals: sparse.csr_array, mass: Floats, prior: Floats, strength: float) -> sparse.csr_array:
+def smoothed_shares(totals: SparseRows, mass: Floats, prior: Floats, strength: float) -> SparseRows:
     """(U, C) shares (S + k·π) / (D + k) of the names a user touched, 0 for a name with a sum ≤ 0.
 
     S (U, C) is the net weight on a name, D (U,) the net weight on all, π (C,) the shop's share and k the strength of
     the prior in purchases. Hides lower S but never make another name's share exceed 1.
     """
-    positive = sparse.csr_array(totals.astype(np.float64))
-    positive.data = np.maximum(positive.data, 0.0)
-    positive.eliminate_zeros()
-    denominator = np.maximum(mass, positive.max(axis=1).toarray().ravel()) if positive.nnz else np.maximum(mass, 0.0)
-    rows = np.repeat(np.arange(positive.shape[0]), np.diff(positive.indptr))
-    positive.data = (positive.data + strength * prior[positive.indices]) / (denominator[rows] + strength)
-    return positive
+    positive = totals.where(totals.values > 0)
+    rows = positive.row()
+    denominator = np.maximum(mass, 0.0)
+    np.maximum.at(denominator, rows, positive.values)
+    shares = (positive.values + strength * prior[positive.columns]) / (denominator[rows] + strength)
+    return replace(positive, values=shares)
 
 
 def price_band(moments: Floats, config: ProfileConfig) -> Floats:
@@ -82,7 +76,3 @@ def price_band(moments: Floats, config: ProfileConfig) -> Floats:
     prior = config.price_prior_weight
     deviation = np.sqrt((spread + prior * config.price_prior_deviation**2) / (weight + prior))
     return np.exp(np.column_stack([mean, mean - BAND * deviation, mean + BAND * deviation]))
-
-
-def _prior(shares: Mapping[str, float], names: pa.Array) -> Floats:
-    return np.array([shares.get(name, 0.0) for name in names.to_pylist()], np.float64)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from services.core import columns
+from services.profiles.places import places
 
 FEW = 10
 """Fewer ids than one in so many items are looked up in a dictionary: hashing the whole catalogue would take longer."""
@@ -48,16 +49,14 @@ class Catalogue:
         if len(item_ids) * FEW < self.count:
             rows = self._rows
             return np.array([rows.get(item_id, -1) for item_id in item_ids.to_pylist()], np.int64)
-        found = pc.index_in(item_ids, value_set=self.item_ids)
-        return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return places(item_ids, self.item_ids)
 
-    @cached_property
-    def brands(self) -> sparse.csr_array:
-        """(n, B) CSR of ones: the brand of each item."""
-        known = np.flatnonzero(self.brand >= 0)
-        return sparse.csr_array(
-            (np.ones(len(known), np.float32), (known, self.brand[known])), shape=(self.count, len(self.brand_names))
-        )
+    def categories_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The categories of some items: (place in `rows`, category), items together."""
+        starts, counts = self.categories.indptr[rows], np.diff(self.categories.indptr)[rows]
+        place = np.repeat(np.arange(len(rows)), counts)
+        nth = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return place, self.categories.indices[starts[place] + nth].astype(np.int64)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -111,8 +110,7 @@ def _vectors(item_ids: pa.Array, table: pa.Table) -> tuple[NDArray[np.float32], 
     table = table.filter(pc.equal(table.column("space"), space))
     data = _one_chunk(table.column("vector").cast(pa.binary()))
     values = np.frombuffer(b"".join(data.to_pylist()), "<f4").reshape(len(data), -1)
-    rows = pc.fill_null(pc.index_in(table.column(columns.ITEM_ID).cast(pa.string()), value_set=item_ids), -1)
-    rows = rows.to_numpy().astype(np.int64)
+    rows = places(table.column(columns.ITEM_ID).cast(pa.string()), item_ids)
     known = rows >= 0
     matrix = np.zeros((n, values.shape[1]), np.float32)
     matrix[rows[known]] = values[known]
@@ -124,8 +122,7 @@ def _vectors(item_ids: pa.Array, table: pa.Table) -> tuple[NDArray[np.float32], 
 def _codes(column: pa.Array) -> tuple[NDArray[np.int32], pa.Array]:
     """Codes into the sorted distinct names; null and empty names are −1."""
     names = pa.array(sorted(name for name in column.unique().to_pylist() if name), pa.string())
-    found = pc.index_in(column, value_set=names)
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int32), names
+    return places(column, names).astype(np.int32), names
 
 
 def _categories(column: pa.Array, n: int) -> tuple[sparse.csr_array, pa.Array, NDArray[np.float64]]:

@@ -34,7 +34,7 @@ class Taste:
 
     @property
     def reference(self) -> NDArray[np.float64]:
-        return self.sums.evidence.reference
+        return self.sums.reference
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class ChunkProfiles:
 def compute_taste(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> Taste:
     """Decayed sums, held items and vectors."""
     sums = profile_sums(states, catalogue, config)
-    held = held_items(states, catalogue, sums.mean_rating(config), config)
-    return Taste(sums, held, *taste_vectors(sums, config))
+    held = held_items(states, catalogue, sums.mean_rating, config)
+    return Taste(sums, held, *taste_vectors(sums))
 
 
 def compute_chunk(
@@ -69,6 +69,6 @@ def compute_chunk(
         interest_names=name_interests(found, catalogue, config),
         affinities=affinities(taste.sums, catalogue, reference, config),
         behaviour=behaviour(states, as_of),
-        confidence=confidence(taste.sums.evidence.totals[:, 0], config),
+        confidence=confidence(taste.sums.evidence, config),
         lifecycle=lifecycles(states, as_of, config),
     )

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from services.core import columns
 from services.core.types import EventType
 from services.profiles.catalogue import Catalogue
+from services.profiles.places import places, whole
 
 TYPES: tuple[str, ...] = tuple(EventType)
+KNOWN_TYPES = pa.array(TYPES, pa.string())
 CODE: dict[str, int] = {name: code for code, name in enumerate(TYPES)}
 
 COLUMNS: tuple[str, ...] = (
@@ -68,7 +70,9 @@ class EventBatch:
 
     def is_type(self, *types: EventType) -> NDArray[np.bool_]:
         """(m,) True where the event is of one of the types."""
-        return np.isin(self.type, [CODE[t] for t in types])
+        wanted = np.zeros(len(TYPES) + 1, bool)  # the last is asked for by −1, an unknown type
+        wanted[[CODE[t] for t in types]] = True
+        return wanted[self.type]
 
     def starts(self) -> NDArray[np.int64]:
         """(U + 1,) first event of each user, and the end."""
@@ -80,7 +84,7 @@ def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
     (`sequence`, where the table has it), else the later row, is later."""
     user_ids, user = _sorted_codes(table.column(columns.USER_ID))
     item_ids, item = _sorted_codes(table.column(columns.ITEM_ID))
-    known = pc.index_in(table.column(columns.TYPE).cast(pa.string()), value_set=pa.array(TYPES, pa.string()))
+    known = places(table.column(columns.TYPE).cast(pa.string()), KNOWN_TYPES)
     time = table.column(columns.TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy() / 1e6
     sequence = table.column(SEQUENCE).to_numpy() if SEQUENCE in table.column_names else np.full(len(user), -1)
     order = np.lexsort((sequence, time, user))
@@ -91,7 +95,7 @@ def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
         item_ids=item_ids,
         item=item[order],
         row=rows[item[order]],
-        type=pc.fill_null(known, -1).to_numpy().astype(np.int8)[order],
+        type=known.astype(np.int8)[order],
         time=time[order],
         sequence=sequence[order],
         **{
@@ -110,9 +114,8 @@ def _sorted_codes(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]
     rank = np.empty(len(by_value) + 1, np.int64)
     rank[by_value] = np.arange(len(by_value))
     rank[-1] = -1
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    return encoded.dictionary.take(pa.array(by_value)), rank[codes]
+    return encoded.dictionary.take(pa.array(by_value)), rank[whole(encoded.indices)]
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+    return column.cast(pa.float64()).to_numpy()  # null becomes NaN

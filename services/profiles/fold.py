@@ -16,6 +16,7 @@ from services.profiles.catalogue import Catalogue
 from services.profiles.config import DAY, ProfileConfig
 from services.profiles.events import EventBatch, build_batch
 from services.profiles.items import OWNING
+from services.profiles.places import places
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import ITEM_ROW, LOG_ROW, NEVER, UserStates, empty_totals, no_states
 from services.profiles.weights import BaseWeights, base_weights, decay
@@ -82,8 +83,7 @@ def fold_batch(
 
 def late_users(states: UserStates, events: pa.Table) -> list[str]:
     """Users with an event before the newest in their state, by time and then by place in the log (`sequence`)."""
-    row = pc.index_in(events.column(columns.USER_ID).cast(pa.string()), value_set=states.user_ids)
-    row = pc.fill_null(row, -1).to_numpy()
+    row = places(events.column(columns.USER_ID).cast(pa.string()), states.user_ids)
     time = events.column(columns.TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy() / 1e6
     known = row >= 0
     row, time, sequence = row[known], time[known], events.column("sequence").to_numpy()[known]
@@ -95,7 +95,7 @@ def _union(ours: pa.Array, theirs: pa.Array) -> tuple[pa.Array, Ints, Ints]:
     """All values in order, and the places of each side's values among them."""
     both = pa.concat_arrays([ours, theirs]).unique()
     both = both.take(pc.sort_indices(both))
-    return both, *(pc.index_in(side, value_set=both).to_numpy().astype(np.int64) for side in (ours, theirs))
+    return both, *(places(side, both) for side in (ours, theirs))
 
 
 def _already(held_key: Ints, count: NDArray[np.int32], key: Ints) -> Floats:

@@ -15,6 +15,7 @@ from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
 from services.profiles.events import COLUMNS, SEQUENCE
 from services.profiles.fold import fold, late_users
+from services.profiles.places import places
 from services.profiles.read_out import read_out
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import TOTALS, UserStates, no_states
@@ -47,9 +48,7 @@ class Batch:
 
 def new_events(kept: pa.Table, delta: pa.Table) -> pa.Table:
     """The events of `delta` (with `txid`) that are not in their user's kept state yet."""
-    row = pc.fill_null(
-        pc.index_in(delta.column(USER_ID), value_set=kept.column(USER_ID).combine_chunks()), -1
-    ).to_numpy()
+    row = places(delta.column(USER_ID), kept.column(USER_ID))
     snapshots = [Snapshot.parse(text) for text in kept.column("snapshot").to_pylist()]
     end = np.array([*(snapshot.xmax for snapshot in snapshots), 0], np.int64)
     txid = delta.column("txid").to_numpy()
@@ -66,7 +65,8 @@ def to_rebuild(kept: pa.Table, events: pa.Table, reference_version: int) -> list
     fit = pc.equal(kept.column("reference_version"), pa.scalar(reference_version, pa.int32()))
     usable = kept.filter(fit)
     damaged = unreadable_users(usable)
-    usable = usable.filter(pc.invert(pc.is_in(usable.column(USER_ID), value_set=pa.array(damaged, pa.string()))))
+    if damaged:
+        usable = usable.filter(pc.invert(pc.is_in(usable.column(USER_ID), value_set=pa.array(damaged, pa.string()))))
     unknown = users.filter(pc.invert(pc.is_in(users, value_set=usable.column(USER_ID).combine_chunks())))
     late = late_users(_newest(usable), events) if usable.num_rows else []
     return sorted({*unknown.to_pylist(), *late})

@@ -1,15 +1,15 @@
 """Readable names of interests, from the categories and brands of their items."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from scipy import sparse
 
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
 from services.profiles.interests import Interests
-from services.profiles.ranked import Ranked, rank_rows
+from services.profiles.ranked import SparseRows, rank_rows
+from services.profiles.sums import by_brand
 
 SEPARATOR = " · "
 JOIN = ", "
@@ -38,11 +38,10 @@ def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig
     its medoid's item id. Of a user's clusters with the same name the lighter ones get their medoid's own deepest
     category, brand or id as well.
     """
-    members = sparse.csr_array(
-        (found.member_share, (found.member_cluster, found.member_row)), shape=(len(found.user), catalogue.count)
-    )
-    categories = sparse.csr_array(members @ catalogue.categories.astype(np.float64))
-    brands = sparse.csr_array(members @ catalogue.brands.astype(np.float64))
+    clusters = len(found.user)
+    member, category = catalogue.categories_of(found.member_row)
+    categories = SparseRows.summed(found.member_cluster[member], category, found.member_share[member], clusters)
+    brands = by_brand(found.member_cluster, found.member_row, found.member_share, catalogue, clusters)
     telling = _specific(categories, catalogue).pairs(catalogue.category_names)
     heads = [
         deepest[0][0] if deepest else JOIN.join(name for name, _ in some[:2])
@@ -59,19 +58,16 @@ def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig
     )
 
 
-def _deepest(shares: sparse.csr_array, catalogue: Catalogue, at_least: float) -> Ranked:
+def _deepest(shares: SparseRows, catalogue: Catalogue, at_least: float) -> SparseRows:
     """The deepest category of each row with at least the share; the share breaks ties of depth."""
-    depth = shares.copy()
-    enough = (shares.data >= at_least - 1e-9) & (catalogue.category_coverage[shares.indices] <= TELLING)
-    depth.data = np.where(enough, 1.0 + catalogue.category_level[shares.indices] + shares.data / 1e3, 0.0)
-    return rank_rows(depth, 1, 1.0)
+    enough = (shares.values >= at_least - 1e-9) & (catalogue.category_coverage[shares.columns] <= TELLING)
+    depth = np.where(enough, 1.0 + catalogue.category_level[shares.columns] + shares.values / 1e3, 0.0)
+    return rank_rows(replace(shares, values=depth), 1, 1.0)
 
 
-def _specific(shares: sparse.csr_array, catalogue: Catalogue) -> Ranked:
+def _specific(shares: SparseRows, catalogue: Catalogue) -> SparseRows:
     """The categories worth listing: heavy ones, less so the more of the shop they hold."""
-    specific = shares.copy()
-    specific.data = shares.data * (1.0 - catalogue.category_coverage[shares.indices])
-    return rank_rows(specific, LISTED, LISTED_SHARE)
+    return rank_rows(shares.times(1.0 - catalogue.category_coverage), LISTED, LISTED_SHARE)
 
 
 def _names(rows: list[tuple[tuple[str, float], ...]]) -> list[tuple[str, ...]]:
@@ -98,8 +94,8 @@ def _distinct(found: Interests, parts: list[tuple[str, str]], words: list[tuple[
 
 def _own_words(found: Interests, catalogue: Catalogue) -> list[tuple[str, ...]]:
     """What tells a cluster's medoid from others, in the order it is added: deepest category, brand, item id."""
-    depth = sparse.csr_array(catalogue.categories[found.medoid].astype(np.float64))
-    depth.data = 1.0 + catalogue.category_level[depth.indices]
+    cluster, category = catalogue.categories_of(found.medoid)
+    depth = SparseRows.summed(cluster, category, 1.0 + catalogue.category_level[category], len(found.user))
     deepest = rank_rows(depth, 1, 1.0).pairs(catalogue.category_names)
     codes = catalogue.brand[found.medoid]
     brands = catalogue.brand_names.take(pa.array(codes, mask=codes < 0)).to_pylist()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -20,7 +19,8 @@ from services.profiles.chunk import Taste
 from services.profiles.config import ProfileConfig
 from services.profiles.items import HeldItems
 from services.profiles.near import Neighbours
-from services.profiles.ranked import Ranked, at_most, rank_rows, row_starts
+from services.profiles.places import places
+from services.profiles.ranked import SparseRows, at_most, rank_rows, row_starts
 from services.profiles.state import UserStates
 
 SHARPNESS = 4
@@ -53,7 +53,7 @@ def find_neighbours(
     """
     near = nearest_users(states.user_ids, taste.long_term, taste.has_vector, space, pool, config.neighbours_asked)
     likes, item_ids = likes_of(np.unique(near.columns))
-    rows = pc.fill_null(pc.index_in(states.item_ids, value_set=item_ids), -1).to_numpy(zero_copy_only=False)
+    rows = places(states.item_ids, item_ids)
     items = neighbour_items(near, likes, taste.held.user, rows[taste.held.item], config)
     users = _first(near, config.neighbours).pairs(pool.user_ids)
     return [Neighbours(*both) for both in zip(users, items.pairs(item_ids), strict=True)]
@@ -66,7 +66,7 @@ def nearest_users(
     space: str,
     pool: NeighbourPool,
     count: int,
-) -> Ranked:
+) -> SparseRows:
     """The `count` pool users of highest positive cosine to each of U users, never the user itself.
 
     `vectors` (U, D) in the vector space `space`, and `known` (U,), which users have one. Nobody is found in a pool of
@@ -74,12 +74,12 @@ def nearest_users(
     """
     asked = np.flatnonzero(known)
     if not len(asked) or not len(pool.user_ids) or pool.space != space:
-        return Ranked(np.zeros(len(known) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return SparseRows(np.zeros(len(known) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0))
     found = min(count + 1, len(pool.user_ids))
     cosine, column = faiss.knn(
         np.ascontiguousarray(vectors[asked]), pool.vectors, found, metric=faiss.METRIC_INNER_PRODUCT
     )
-    own = pc.fill_null(pc.index_in(user_ids.take(pa.array(asked)), value_set=pool.user_ids), -1).to_numpy()
+    own = places(user_ids.take(pa.array(asked)), pool.user_ids)
     row = np.repeat(asked, found)
     value = np.clip(cosine.ravel().astype(np.float64), -1.0, 1.0).round(5)
     column = column.ravel()
@@ -88,7 +88,7 @@ def nearest_users(
     order = np.lexsort((column, -value, row))
     row, column, value = row[order], column[order], value[order]
     kept = at_most(row, count)
-    return Ranked(row_starts(row[kept], len(known)), column[kept], value[kept])
+    return SparseRows(row_starts(row[kept], len(known)), column[kept], value[kept])
 
 
 def liked_items(held: HeldItems, users: int, catalogue: Catalogue, count: int) -> sparse.csr_array:
@@ -104,12 +104,12 @@ def liked_items(held: HeldItems, users: int, catalogue: Catalogue, count: int) -
 
 
 def neighbour_items(
-    neighbours: Ranked,
+    neighbours: SparseRows,
     likes: sparse.csr_array,
     own_user: NDArray[np.int64],
     own_row: NDArray[np.int64],
     config: ProfileConfig,
-) -> Ranked:
+) -> SparseRows:
     """What each user's neighbours like and the user has not engaged with, best first, scores from 0 to 1.
 
     The score of an item is Σ over neighbours of cosine⁴ · the neighbour's share of weight on it, over the user's best.
@@ -128,7 +128,7 @@ def neighbour_items(
         for start in range(0, users, USERS_AT_ONCE)
     ]
     offsets = np.cumsum([0] + [part.indptr[-1] for part in parts])
-    return Ranked(
+    return SparseRows(
         indptr=np.concatenate(
             [[0], *(part.indptr[1:] + offset for part, offset in zip(parts, offsets, strict=False))]
         ).astype(np.int64),
@@ -137,14 +137,11 @@ def neighbour_items(
     )
 
 
-def _unseen(scores: sparse.csr_array, own: sparse.csr_array, config: ProfileConfig) -> Ranked:
+def _unseen(scores: sparse.csr_array, own: sparse.csr_array, config: ProfileConfig) -> SparseRows:
     left = sparse.csr_array(scores - scores.multiply(own))
-    best = rank_rows(left, config.neighbour_items, 1e-9)
-    row = np.repeat(np.arange(len(best.indptr) - 1), np.diff(best.indptr))
-    return Ranked(best.indptr, best.columns, best.values / best.values[best.indptr[row]])
+    best = rank_rows(SparseRows.of(left), config.neighbour_items, 1e-9)
+    return SparseRows(best.indptr, best.columns, best.values / best.values[best.indptr[best.row()]])
 
 
-def _first(ranked: Ranked, count: int) -> Ranked:
-    row = np.repeat(np.arange(len(ranked.indptr) - 1), np.diff(ranked.indptr))
-    kept = at_most(row, count)
-    return Ranked(row_starts(row[kept], len(ranked.indptr) - 1), ranked.columns[kept], ranked.values[kept])
+def _first(ranked: SparseRows, count: int) -> SparseRows:
+    return ranked.where(at_most(ranked.row(), count))

@@ -50,7 +50,8 @@ class PortraitMaker:
     ) -> None:
         """Store and publish portraits of the users of `new` events, and of those to make `again` from all events.
 
-        `kept` are the stored states, locked, of all of them who have one. A user made again of whom there is no event
+        `kept` are the stored states, locked, of all of them who have one; those of users who are not made again can be
+        read (`to_rebuild`). A user made again of whom there is no event
         any more is erased; one whose events raise goes into quarantine.
         """
         added = new.select(EVENTS)
@@ -60,7 +61,8 @@ class PortraitMaker:
         self.erase(connection, sorted(set(again) - set(users)))
         if users:
             going_on = of_users(of_users(kept, again, invert=True), users)
-            batch = Batch(decode(going_on) if going_on.num_rows else no_states(), added)
+            states = decode(going_on, readable=True) if going_on.num_rows else no_states()
+            batch = Batch(states, added)
             for table in self._computed(connection, batch, kept, again, view):
                 self._store(connection, table, snapshot)
         self._report.rebuilt += len(again)
@@ -124,5 +126,7 @@ class PortraitMaker:
 
 def of_users(table: pa.Table, users: Sequence[str] | set[str], *, invert: bool = False) -> pa.Table:
     """The rows of some users, or (`invert`) of all others."""
+    if invert and not users:
+        return table
     chosen = pc.is_in(table.column(USER_ID), value_set=pa.array(sorted(users), pa.string()))
     return table.filter(pc.invert(chosen) if invert else chosen)

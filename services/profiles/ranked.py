@@ -1,4 +1,8 @@
-"""The largest entries of each row of a sparse matrix, vectorised over the rows."""
+"""Sparse rows as three arrays, and the largest entries of each: vectorised over the rows.
+
+SciPy's sparse matrices check themselves whenever one is made, which takes longer than all else that a live update of a
+few users does with them. So products are theirs, and what follows is done with the arrays.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,41 +19,70 @@ PADDING = 8
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """Kept entries of all rows, row by row, best first: row r has `columns[indptr[r]:indptr[r + 1]]`."""
+class SparseRows:
+    """Entries of all rows, row by row: row r has `columns[indptr[r]:indptr[r + 1]]` and as many `values`."""
 
     indptr: NDArray[np.int64]
     columns: NDArray[np.int64]
     values: NDArray[np.float64]
 
+    @classmethod
+    def of(cls, matrix: sparse.csr_array) -> "SparseRows":
+        """The entries of a matrix, in its order."""
+        return cls(
+            matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data.astype(np.float64, copy=False)
+        )
+
+    @classmethod
+    def summed(cls, row: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray, rows: int) -> "SparseRows":
+        """Sums of values by row and column, columns in ascending order; `row` in any order."""
+        width = int(columns.max(initial=0)) + 1
+        keys, place = np.unique(row * width + columns, return_inverse=True)
+        return cls(row_starts(keys // width, rows), keys % width, np.bincount(place, values, len(keys)))
+
+    @property
+    def rows(self) -> int:
+        return len(self.indptr) - 1
+
+    def row(self) -> NDArray[np.int64]:
+        """The row of each entry."""
+        return np.repeat(np.arange(self.rows), np.diff(self.indptr))
+
+    def where(self, kept: NDArray[np.bool_]) -> "SparseRows":
+        """Some of the entries."""
+        return SparseRows(row_starts(self.row()[kept], self.rows), self.columns[kept], self.values[kept])
+
+    def times(self, factors: NDArray[np.float64]) -> "SparseRows":
+        """Each entry times the factor of its column."""
+        return SparseRows(self.indptr, self.columns, self.values * factors[self.columns])
+
     def pairs(self, names: pa.Array) -> list[tuple[tuple[str, float], ...]]:
-        """Per row its (name, value) pairs, best first; values rounded to four decimals."""
+        """Per row its (name, value) pairs in order; values rounded to four decimals."""
         both = zip(names.take(pa.array(self.columns)).to_pylist(), np.round(self.values, 4).tolist(), strict=True)
         return sliced(list(both), self.indptr)
 
 
-def rank_rows(matrix: sparse.csr_array, count: int, at_least: float) -> Ranked:
+def rank_rows(found: SparseRows, count: int, at_least: float) -> SparseRows:
     """Up to `count` entries ≥ `at_least` of each row, largest first; ties go to the smaller column."""
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    columns, values = matrix.indices.astype(np.int64), matrix.data.astype(np.float64)
-    kept = (values >= at_least) & (values >= _threshold(matrix, rows, count)[rows])
+    rows, columns, values = found.row(), found.columns, found.values
+    kept = (values >= at_least) & (values >= _threshold(found, rows, count)[rows])
     rows, columns, values = rows[kept], columns[kept], values[kept]
     order = np.lexsort((columns, -values, rows))
     rows, columns, values = rows[order], columns[order], values[order]
     kept = at_most(rows, count)
-    return Ranked(row_starts(rows[kept], matrix.shape[0]), columns[kept], values[kept])
+    return SparseRows(row_starts(rows[kept], found.rows), columns[kept], values[kept])
 
 
-def _threshold(matrix: sparse.csr_array, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def _threshold(found: SparseRows, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     """(rows,) the `count`-th largest entry of each row, −inf where the row has fewer: spares sorting what is not kept.
 
     Rows are padded to the longest; where that would waste memory, there is no threshold.
     """
-    longest = int(np.diff(matrix.indptr).max(initial=0))
-    if longest <= count or matrix.shape[0] * longest > PADDING * matrix.nnz:
-        return np.full(matrix.shape[0], -np.inf)
-    padded = np.full((matrix.shape[0], longest), -np.inf)
-    padded[rows, np.arange(matrix.nnz) - matrix.indptr[rows]] = matrix.data
+    longest = int(np.diff(found.indptr).max(initial=0))
+    if longest <= count or found.rows * longest > PADDING * len(found.values):
+        return np.full(found.rows, -np.inf)
+    padded = np.full((found.rows, longest), -np.inf)
+    padded[rows, np.arange(len(rows)) - found.indptr[rows]] = found.values
     return np.partition(padded, longest - count, axis=1)[:, longest - count]
 
 

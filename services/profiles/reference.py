@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from services.core.errors import CorruptArtefact
@@ -81,6 +82,20 @@ class ReferenceStatistics:
             raise CorruptArtefact(
                 "The stored reference statistics cannot be read: run `portrait profiles recompute` to fit them anew"
             ) from error
+
+    def aligned(self, statistic: str, names: pa.Array, missing: float = 0.0) -> NDArray[np.float64]:
+        """(len(names),) the statistic that is a mapping of this name, read-only, `missing` where it lacks a name.
+
+        Kept for the `names` asked for last: an update of a few users must not cost a look at all of a shop's brands.
+        """
+        kept = self.__dict__.setdefault("_aligned", {})
+        found = kept.get(statistic)
+        if found is None or found[0] is not names:
+            values = getattr(self, statistic)
+            array = np.array([values.get(name, missing) for name in names.to_pylist()], np.float64)
+            array.setflags(write=False)
+            found = kept[statistic] = (names, array)
+        return found[1]
 
     def examination_at(self, positions: ArrayLike) -> NDArray[np.float64]:
         """P(examined) of 0-based positions (any shape); NaN or negative positions (unknown) get 1."""

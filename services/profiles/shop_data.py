@@ -14,6 +14,7 @@ from services.db.events import STORED_COLUMNS, read_events
 from services.db.items import read_items
 from services.db.profiles import read_item_vectors
 from services.db.session import transaction
+from services.profiles.places import places
 
 EVENT_COLUMNS = tuple(name for name in STORED_COLUMNS if name not in ("text", "query", "received_at", "txid"))
 
@@ -63,7 +64,7 @@ def _stored_vectors(items: pa.Table, stored: pa.Table) -> tuple[NDArray[np.float
     space = max(counts, key=lambda pair: (pair["counts"], pair["values"]))["values"]
     stored = stored.filter(pc.equal(stored["space"], space))
     matrix = np.frombuffer(b"".join(stored["vector"].to_pylist()), "<f4").reshape(stored.num_rows, -1)
-    rows = pc.fill_null(pc.index_in(stored[columns.ITEM_ID], value_set=items[columns.ITEM_ID]), -1).to_numpy()
+    rows = places(stored[columns.ITEM_ID], items[columns.ITEM_ID])
     vectors = np.zeros((items.num_rows, matrix.shape[1]), np.float32)
     vectors[rows[rows >= 0]] = matrix[rows >= 0]
     return vectors, space

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.core.errors import CorruptArtefact
+from services.profiles.places import whole
 from services.profiles.state import FORMAT, ITEM_ROW, LOG_ROW, TOTALS, UserStates
 
 SEPARATOR = "\0"
@@ -27,13 +28,13 @@ def encode(states: UserStates) -> dict[str, pa.Array]:
     }
 
 
-def decode(table: pa.Table) -> UserStates:
-    """The states of a table with `user_id` and `COLUMNS`.
+def decode(table: pa.Table, *, readable: bool = False) -> UserStates:
+    """The states of a table with `user_id` and `COLUMNS`; `readable`: the caller has left `unreadable_users` out.
 
     Raises:
         CorruptArtefact: a state cannot be read; `unreadable_users` names whose.
     """
-    if unreadable_users(table):
+    if not readable and unreadable_users(table):
         raise CorruptArtefact("A stored user state cannot be read: run `portrait profiles recompute`")
     table = table.sort_by("user_id")
     user_ids = _chunk(table.column("user_id").cast(pa.string()))
@@ -60,7 +61,7 @@ def decode(table: pa.Table) -> UserStates:
 
 def unreadable_users(table: pa.Table) -> list[str]:
     """Users whose state was written by another version, or is damaged: it has to be rebuilt from their events."""
-    sizes = {name: pc.fill_null(pc.binary_length(table.column(name)), 0).to_numpy() for name in COLUMNS}
+    sizes = {name: _lengths(table.column(name)) for name in COLUMNS}
     bad = (sizes["totals"] != TOTALS.itemsize) | (sizes["items"] % ITEM_ROW.itemsize != 0)
     bad |= sizes["log"] % LOG_ROW.itemsize != 0
     names = pc.count_substring(table.column("item_ids").cast(pa.string()), SEPARATOR).to_numpy()
@@ -80,9 +81,13 @@ def _binary(records: NDArray[np.void], starts: NDArray[np.int64]) -> pa.Array:
 
 def _records(column: pa.ChunkedArray, dtype: np.dtype) -> tuple[NDArray[np.void], NDArray[np.int64]]:
     """All records of a column of byte strings, one after the other, and how many each user has."""
-    counts = pc.fill_null(pc.binary_length(column), 0).to_numpy() // dtype.itemsize
     data = b"".join(value for value in column.to_pylist() if value)
-    return np.frombuffer(data, dtype), counts.astype(np.int64)
+    return np.frombuffer(data, dtype), _lengths(column) // dtype.itemsize
+
+
+def _lengths(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Bytes of each value, none for null."""
+    return np.maximum(whole(pc.binary_length(column)), 0)
 
 
 def _chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -1,17 +1,24 @@
-"""The decayed sums of a portrait, read out of the users' states against the catalogue of the day."""
+"""The decayed sums of a portrait, read out of the users' states against the catalogue of the day.
+
+A state keeps Σ w · 2^(−(t − t_e) / H) per user and item as of the newest event on the item (`services.profiles.state`).
+A sum over items is those numbers brought to one time, t → t' multiplying by 2^(−(t' − t) / H), times what the catalogue
+says of each item: one sparse product of (users × items) by (items × k).
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.decay import EMPTY, DecayedSums, Matrix
-from services.profiles.state import UserStates
-from services.profiles.weights import mean_ratings
+from services.profiles.ranked import SparseRows, row_starts
+from services.profiles.state import NEVER, UserStates
+from services.profiles.weights import decay, mean_ratings
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 MASSES = ("vector", "category", "brand")
 """Columns of `ProfileSums.mass`: net weight of the events on items that have a vector, a category, a brand; hides,
@@ -19,100 +26,121 @@ whose importance is negative, are left out."""
 
 
 @dataclass(frozen=True)
-class RatedSums:
-    """A sum of weights that are centred on the user's mean rating: `plain − mean · slope`."""
-
-    plain: DecayedSums
-    slope: DecayedSums | None
-
-    def totals(self, mean_rating: Floats, to: Floats | None = None) -> Matrix:
-        """(rows, k) as of `to` (rows,), by default of each row's own newest event; `mean_rating` (rows,)."""
-        both = self.plain if self.slope is None else self.plain.merged(self.slope.scaled(-mean_rating))
-        return both.totals if to is None else both.advanced(to).totals
-
-
-@dataclass(frozen=True)
 class ProfileSums:
-    """The sums of U users. `price` holds Σw, Σw·ln p, Σw·(ln p)²; `ratings` (U, 2) the count and sum of
-    all ratings."""
+    """The sums of U users, each as of `reference`, the time of the user's newest event that says anything.
 
-    long_term: RatedSums
-    short_term: RatedSums
-    categories: RatedSums
-    brands: RatedSums
-    mass: RatedSums
-    evidence: DecayedSums
-    price: DecayedSums
-    ratings: Floats
+    `long_term`, `short_term` (U, D): sums of item vectors, as of the newest event on an item that has one: however old
+    those are, nothing underflows. `categories` (U, C), `brands` (U, B): net weight by name; `mass` (U, 3) of `MASSES`.
+    `evidence` (U,): unsigned weight of everything. `price` (U, 3): Σw, Σw·ln p, Σw·(ln p)². Weights are centred on each
+    user's `mean_rating` (U,), which is drawn towards the prior. −inf and zeros without an event.
+    """
 
-    def mean_rating(self, config: ProfileConfig) -> Floats:
-        """(U,) each user's mean rating, drawn towards the prior."""
-        return mean_ratings(self.ratings[:, 0], self.ratings[:, 1], config)
+    reference: Floats
+    mean_rating: Floats
+    long_term: NDArray[np.float32]
+    short_term: NDArray[np.float32]
+    categories: SparseRows
+    brands: SparseRows
+    mass: Floats
+    evidence: Floats
+    price: Floats
 
 
 def profile_sums(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> ProfileSums:
     """The sums of the users' states over what the catalogue says of their items."""
-    rows = _Rows(states, catalogue)
-    long, short = config.long_half_life, config.short_half_life
+    held = _Held(states, catalogue, config)
+    known = held.of(held.row >= 0)
+    fading = known.fading()
+    weight = known.weight("long") * fading
     return ProfileSums(
-        long_term=rows.rated(catalogue.vectors, "long", long, rows.with_vector),
-        short_term=rows.rated(catalogue.vectors, "short", short, rows.with_vector),
-        categories=rows.rated(catalogue.categories, "long", long, rows.known),
-        brands=rows.rated(catalogue.brands, "long", long, rows.known),
-        mass=rows.rated(_masses(catalogue), "long", long, rows.known, less="hides"),
-        evidence=rows.plain(states.rows["evidence"][:, None], rows.said, long),
-        price=_price_moments(states, rows, catalogue, long),
-        ratings=states.totals["ratings"][:, :2],
+        reference=held.reference,
+        mean_rating=held.mean,
+        **_vectors(known, catalogue, config),
+        categories=SparseRows.of(known.matrix(weight, catalogue.count) @ catalogue.categories),
+        brands=by_brand(known.user, known.row, weight, catalogue, states.users),
+        mass=_mass(known, weight - known.rows["hides"] * fading, catalogue),
+        evidence=held.total(held.rows["evidence"] * held.fading()),
+        price=_price(held, catalogue, states),
     )
 
 
-class _Rows:
-    """Item rows of states as weighted, timed observations of catalogue rows."""
+class _Held:
+    """Rows of users' items that say anything, by user; `row` is that of the catalogue, −1 for an unknown item."""
 
-    def __init__(self, states: UserStates, catalogue: Catalogue) -> None:
-        self.states = states
-        self.said = states.rows["count"] > 0
-        self.row = catalogue.indices(states.item_ids)[states.item]
-        self.known = self.said & (self.row >= 0)
-        self.with_vector = self.known & catalogue.has_vector[self.row] if catalogue.count else self.known
+    def __init__(self, states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> None:
+        said = np.flatnonzero(states.rows["count"] > 0)
+        self.config, self.users = config, states.users
+        self.user, self.rows = states.user[said], states.rows[said]
+        self.row = catalogue.indices(states.item_ids)[states.item[said]]
+        self.mean = mean_ratings(*states.mean_rating_sums(), config)
+        self.reference = states.totals["reference"]
 
-    def rated(
-        self, matrix: Matrix, name: str, half_life: float, kept: NDArray[np.bool_], less: str | None = None
-    ) -> RatedSums:
-        """Sums of the weights `name`, without the part `less`, times the rows of a matrix of items."""
-        rows = self.states.rows
-        weight = rows[name] if less is None else rows[name] - rows[less]
-        slope = rows[f"{name}_slope"]
-        rated = kept & (slope != 0)
-        plain = self._of_items(matrix, kept, weight, half_life)
-        return RatedSums(plain, self._of_items(matrix, rated, slope, half_life) if rated.any() else None)
+    def of(self, kept: NDArray[np.bool_]) -> "_Held":
+        """Some of the rows."""
+        part = object.__new__(_Held)
+        part.__dict__.update(self.__dict__, user=self.user[kept], rows=self.rows[kept], row=self.row[kept])
+        return part
 
-    def plain(self, values: Floats, kept: NDArray[np.bool_], half_life: float) -> DecayedSums:
-        """Sums of `values` (h, k) themselves."""
-        index = np.flatnonzero(kept)
-        user, time = self.states.user[index], self.states.rows["time"][index]
-        return DecayedSums.of_events(user, self.states.users, time, np.ones(len(index)), values[index], half_life)
+    def weight(self, name: str) -> Floats:
+        """Weights as of each row's own time, centred on the users' mean ratings."""
+        return self.rows[name] - self.mean[self.user] * self.rows[f"{name}_slope"]
 
-    def _of_items(self, matrix: Matrix, kept: NDArray[np.bool_], weight: Floats, half_life: float) -> DecayedSums:
-        index = np.flatnonzero(kept)
-        user, time = self.states.user[index], self.states.rows["time"][index]
-        return DecayedSums.of_items(user, self.row[index], self.states.users, time, weight[index], matrix, half_life)
+    def fading(self) -> Floats:
+        """What brings the long-term sums to the users' `reference`."""
+        return decay(self.reference[self.user] - self.rows["time"], self.config.long_half_life)
+
+    def total(self, values: Floats) -> Floats:
+        """(U,) sums by user."""
+        return np.bincount(self.user, values, self.users)
+
+    def matrix(self, weight: NDArray, items: int) -> sparse.csr_array:
+        """(U, items) of the weights."""
+        return sparse.csr_array((weight, self.row, row_starts(self.user, self.users)), shape=(self.users, items))
 
 
-def _masses(catalogue: Catalogue) -> Floats:
+def _vectors(known: _Held, catalogue: Catalogue, config: ProfileConfig) -> dict[str, NDArray[np.float32]]:
+    held = known.of(catalogue.has_vector[known.row])
+    newest = np.full(held.users, NEVER)
+    np.maximum.at(newest, held.user, held.rows["time"])
+    age = newest[held.user] - held.rows["time"]
+    starts = row_starts(held.user, held.users)
+    weights = [
+        held.weight(name) * decay(age, half)
+        for name, half in (("long", config.long_half_life), ("short", config.short_half_life))
+    ]
+    both = sparse.csr_array(  # the users twice: with the long-term and with the short-term weights
+        (
+            np.concatenate(weights, dtype=np.float32),
+            np.tile(held.row, 2),
+            np.concatenate([starts, starts[1:] + starts[-1]]),
+        ),
+        shape=(2 * held.users, catalogue.count),
+    )
+    sums = both @ catalogue.vectors
+    return {"long_term": sums[: held.users], "short_term": sums[held.users :]}
+
+
+def by_brand(row: Ints, item: Ints, weight: Floats, catalogue: Catalogue, rows: int) -> SparseRows:
+    """(rows, B) sums of weights by row and the brand of the item, a row of the catalogue."""
+    brand = catalogue.brand[item].astype(np.int64)
+    branded = brand >= 0
+    return SparseRows.summed(row[branded], brand[branded], weight[branded], rows)
+
+
+def _mass(known: _Held, weight: Floats, catalogue: Catalogue) -> Floats:
     has_category = np.diff(catalogue.categories.indptr) > 0
-    return np.column_stack([catalogue.has_vector, has_category, catalogue.brand >= 0]).astype(np.float64)
+    of_items = (catalogue.has_vector, has_category, catalogue.brand >= 0)
+    return np.column_stack([known.total(weight * has[known.row]) for has in of_items])
 
 
-def _price_moments(states: UserStates, rows: _Rows, catalogue: Catalogue, half_life: float) -> DecayedSums:
+def _price(held: _Held, catalogue: Catalogue, states: UserStates) -> Floats:
     """(U, 3) Σw, Σw·ln p, Σw·(ln p)² with the price paid, else the item's price today.
 
     What a user looks at or pays for shows their price level whether they liked it or not: the weight is the evidence.
     """
-    price = np.append(catalogue.price, np.nan)[rows.row]
-    kept = (price > 0) & (states.rows["unpriced"] > 0)
-    log = np.log(np.where(kept, price, 1.0))
-    moments = states.rows["unpriced"][:, None] * np.column_stack([np.ones(len(log)), log, log**2])
-    paid = states.totals["paid"]
-    reference = np.where(paid[:, 0] > 0, states.totals["reference"], EMPTY)
-    return rows.plain(moments, kept, half_life).merged(DecayedSums(half_life, reference, paid))
+    price = np.append(catalogue.price, np.nan)[held.row]
+    priced = held.of((price > 0) & (held.rows["unpriced"] > 0))
+    log = np.log(price[(price > 0) & (held.rows["unpriced"] > 0)])
+    weight = priced.rows["unpriced"] * priced.fading()
+    listed = np.column_stack([priced.total(weight * log**power) for power in range(3)])
+    return states.totals["paid"] + listed

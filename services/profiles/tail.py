@@ -214,14 +214,13 @@ class Tail:
         self, connection: Connection, users: list[str], events: pa.Table, view: CatalogueView, snapshot: str
     ) -> pa.ChunkedArray:
         """As `_update`, of these users, whose events they are."""
-        set_apart = tail_log.set_apart(connection, users)
+        set_apart, requested = tail_log.standing(connection, users)
         kept = user_states.load_states(connection, users, skip_locked=True)
         self._state_bytes = max(kept.nbytes / max(kept.num_rows, 1), 0.9 * self._state_bytes)
         busy = self._busy(connection, users, kept)
         left_out = set_apart | busy
         events = of_users(events, left_out, invert=True)
         pending.enqueue(connection, sorted(busy - set_apart), Reason.REBUILD)
-        requested = pending.requested(connection, users, Reason.REBUILD)
         kept, received = of_users(kept, left_out, invert=True), events.column("received_at")
         new = new_events(kept, events)
         pending.enqueue(connection, _all_but(users, new, left_out), Reason.PUBLISH)

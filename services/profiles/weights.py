@@ -13,6 +13,7 @@ from services.core.types import EventType
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
 from services.profiles.events import TYPES, EventBatch
+from services.profiles.ranked import SparseRows
 from services.profiles.reference import ReferenceStatistics
 
 Floats = NDArray[np.float64]
@@ -117,11 +118,10 @@ def decay(age: Floats, half_life: float) -> Floats:
 def item_dwell_medians(catalogue: Catalogue, reference: ReferenceStatistics) -> Floats:
     """(n + 1,) median dwell of each item's deepest category that has one, else the shop's; the last for index −1."""
     medians = np.full(catalogue.count + 1, reference.dwell_median_default)
-    known = np.array([reference.dwell_median_ms.get(name, np.nan) for name in catalogue.category_names.to_pylist()])
-    pairs = catalogue.categories.tocoo()
-    rows, codes = pairs.coords
-    kept = ~np.isnan(known[codes]) if len(codes) else np.zeros(0, bool)
-    rows, codes = rows[kept], codes[kept]
+    known = reference.aligned("dwell_median_ms", catalogue.category_names, np.nan)
+    pairs = SparseRows.of(catalogue.categories)
+    pairs = pairs.where(~np.isnan(known[pairs.columns]))
+    rows, codes = pairs.row(), pairs.columns
     order = np.lexsort((codes, catalogue.category_level[codes], rows))
     medians[rows[order]] = known[codes[order]]  # the deepest is written last
     return medians

@@ -1,7 +1,6 @@
 """One part as a child process in a session of its own: launched, asked whether it ended, stopped with all it began."""
 
 import http.client
-import os
 import signal
 import subprocess
 import time
@@ -11,7 +10,7 @@ from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.runtime.parts import Part, Readiness, environment_of, ready_file
 from services.runtime.ports import LOOPBACK
-from services.runtime.processes import ProcessIdentity, identify, members, of_home, send
+from services.runtime.processes import ProcessIdentity, identify, lower_priority, members, of_home, send
 
 SETTLED_S = 2.0
 """A part that neither tells nor can be asked is taken to work once it has lived this long."""
@@ -42,7 +41,7 @@ class Child:
                 env=environment_of(part, settings, port),
             )
         if part.niceness:
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, part.niceness)
+            lower_priority(self._process.pid, part.niceness)
         # A process that ended at once is a zombie until it is polled: its pid is still its own.
         self.identity = identify(self._process.pid) or ProcessIdentity(self._process.pid, time.time())
 

@@ -1,5 +1,6 @@
 """Processes by identity: a pid alone may be reused, a pid with its start time is one process for good."""
 
+import contextlib
 import os
 import signal
 import time
@@ -110,6 +111,17 @@ def wait_gone(targets: Iterable[ProcessIdentity], seconds: float) -> list[Proces
         time.sleep(0.05)
         remaining = [target for target in remaining if alive(target)]
     return remaining
+
+
+def lower_priority(pid: int, niceness: int) -> None:
+    """Make the leader of a session nice, and its session too (1 to 19).
+
+    Linux with autogroups (sched(7)) shares the cores out between sessions first: a process that is nice in a session
+    of its own would give way to nobody.
+    """
+    os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    with contextlib.suppress(OSError):  # a kernel without autogroups
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
 def memory_bytes(processes: Iterable[ProcessIdentity]) -> int:

@@ -38,7 +38,7 @@ class LiveConfig:
     lease: float = 3.0
     pulse: float = 1.0
     rest: float = 0.002
-    most_rest: float = 0.006
+    most_rest: float = 0.003
     longest_backoff: float = 2.0
     quarantine_minutes: float = 10.0
     report_kept: int = 15

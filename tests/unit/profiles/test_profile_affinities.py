@@ -10,6 +10,7 @@ from scipy import sparse
 
 from services.profiles.affinities import BAND, affinities, price_band, smoothed_shares
 from services.profiles.config import ProfileConfig
+from services.profiles.ranked import SparseRows
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.sums import profile_sums
 
@@ -26,15 +27,16 @@ def read(shop, *rows, reference=REFERENCE):
 def test_shares_are_drawn_towards_the_prior():
     # (3 + 1 · 0.2) / (4 + 1) = 0.64 and (1 + 1 · 0.5) / 5 = 0.3; untouched names are left out
     found = smoothed_shares(
-        sparse.csr_array(np.array([[3.0, 1.0, 0.0]])), np.array([4.0]), np.array([0.2, 0.5, 0.3]), 1.0
+        SparseRows.of(sparse.csr_array(np.array([[3.0, 1.0, 0.0]]))), np.array([4.0]), np.array([0.2, 0.5, 0.3]), 1.0
     )
-    assert found.toarray().tolist() == pytest.approx(np.array([[0.64, 0.3, 0.0]]))
+    assert found.columns.tolist() == [0, 1]
+    assert found.values.tolist() == pytest.approx([0.64, 0.3])
 
 
 def test_dislikes_lower_a_share_but_never_raise_another_above_one():
     # the mass 3 − 2 = 1 is less than the weight 3 on the first name: shares are of 3
-    found = smoothed_shares(sparse.csr_array(np.array([[3.0, -2.0]])), np.array([1.0]), np.zeros(2), 1.0)
-    assert found.toarray().tolist() == [[0.75, 0.0]]
+    found = smoothed_shares(SparseRows.of(sparse.csr_array(np.array([[3.0, -2.0]]))), np.array([1.0]), np.zeros(2), 1.0)
+    assert (found.columns.tolist(), found.values.tolist()) == ([0], [0.75])
 
 
 def test_deeper_categories_count_more_than_those_the_whole_shop_carries():

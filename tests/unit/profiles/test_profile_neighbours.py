@@ -11,7 +11,7 @@ from scipy import sparse
 from services.profiles.config import ProfileConfig
 from services.profiles.items import HeldItems
 from services.profiles.neighbours import NeighbourPool, liked_items, nearest_users, neighbour_items
-from services.profiles.ranked import Ranked, rank_rows
+from services.profiles.ranked import SparseRows, rank_rows
 
 CONFIG = ProfileConfig()
 UNIT = np.array([[1, 0], [0.8, 0.6], [0, 1], [-1, 0]], np.float32)
@@ -51,7 +51,7 @@ def test_liked_items_are_shares_of_the_heaviest():
 
 def test_neighbours_items_are_scored_and_ones_own_left_out():
     # neighbours with cosine 1 and ½ (to the 4th power: 1 and 1/16) like items 0, 1 and items 1, 2; item 0 is the user's
-    near = Ranked(np.array([0, 2, 2]), np.array([0, 1]), np.array([1.0, 0.5]))
+    near = SparseRows(np.array([0, 2, 2]), np.array([0, 1]), np.array([1.0, 0.5]))
     likes = sparse.csr_array(np.array([[0.5, 0.5, 0.0], [0.0, 0.2, 0.8]], np.float32))
     found = neighbour_items(near, likes, np.array([0, 0]), np.array([0, -1]), CONFIG)
     # item 1: 0.5 + 0.2 / 16 = 0.5125; item 2: 0.8 / 16 = 0.05; over the best: 1 and 0.0976
@@ -62,7 +62,7 @@ def test_neighbours_items_are_scored_and_ones_own_left_out():
 
 def test_a_row_keeps_its_best_entries_and_ties_go_to_the_smaller_column():
     matrix = sparse.csr_array(np.array([[0.2, 0.9, 0.9, 0.5], [0.0, 0.0, 0.0, 0.0], [0.3, 0.1, 0.0, 0.4]]))
-    found = rank_rows(matrix, 2, 0.15)
+    found = rank_rows(SparseRows.of(matrix), 2, 0.15)
     assert found.indptr.tolist() == [0, 2, 2, 4]
     assert found.columns.tolist() == [1, 2, 3, 0]
     assert found.pairs(pa.array(["p", "q", "r", "s"]))[0] == (("q", 0.9), ("r", 0.9))
@@ -73,7 +73,7 @@ def test_a_row_keeps_its_best_entries_and_ties_go_to_the_smaller_column():
 def test_ranking_equals_sorting_each_row(seed, count):
     generator = np.random.default_rng(seed)
     dense = generator.integers(0, 5, (7, 12)) * (generator.random((7, 12)) < 0.7) / 4.0
-    found = rank_rows(sparse.csr_array(dense), count, 0.5)
+    found = rank_rows(SparseRows.of(sparse.csr_array(dense)), count, 0.5)
     for row in range(7):
         expected = sorted((c for c in range(12) if dense[row, c] >= 0.5), key=lambda c: (-dense[row, c], c))[:count]
         assert found.columns[found.indptr[row] : found.indptr[row + 1]].tolist() == expected

@@ -2,7 +2,7 @@
 
 import pytest
 from profile_rows import AS_OF, DAY
-from worked_example import CONFIG, mias_events, parts, portrait, shop
+from worked_example import mias_events, parts, portrait, shop
 
 from services.features.portrait import pack, unpack, unpack_vector
 
@@ -13,7 +13,7 @@ EVENTS = mias_events(SHOP)
 def test_the_weights_of_mias_events():
     # 1 · ½ = 0.5; 0.1 · 4/3 · 2^(−1/60) = 0.1318; 0.2 · 4^0.7 / (1 + ln 2) · 2^(−½/60) = 0.3099; 0.7 · 0.875 = 0.6125
     taste = parts(EVENTS, SHOP).taste
-    assert taste.sums.mean_rating(CONFIG).tolist() == [4.25]
+    assert taste.sums.mean_rating.tolist() == [4.25]
     assert EVENTS.item_ids.take(taste.held.item).to_pylist() == ["lipstick", "mascara", "serum"]
     assert taste.held.weight.tolist() == pytest.approx([0.5, 0.1318 + 0.3099, 0.6125], abs=1e-4)
 
