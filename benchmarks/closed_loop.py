@@ -125,7 +125,9 @@ def _item_correlations(
     for user in users:
         portrait = made[user]
         vector, query = unpack_vector(portrait.long_term), queries.query(portrait)
-        scores["items, by long-term vector"].append(nothing if vector is None else snapshot.vectors @ vector)
+        scores["items, by long-term vector"].append(
+            nothing if vector is None else np.asarray(snapshot.vectors) @ vector
+        )
         scores["items, by learned query"].append(nothing if query is None else queries.vectors @ query)
     return {name: spearman(np.array(rows), truth) for name, rows in scores.items()}
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from usearch.index import Index
 
+from services.features.item_vectors import ItemVectors
 from services.features.nearest import build_index, open_index
 
 SIZES = (12_101, 100_000)
@@ -119,7 +120,7 @@ def exact_search(vectors: FloatArray) -> Search:
 def snapshot_search(vectors: FloatArray) -> Search:
     rows = np.arange(len(vectors), dtype=np.int32)
     with tempfile.TemporaryDirectory() as folder:
-        index = open_index(Path(folder), build_index(vectors, rows, Path(folder)), vectors, rows)
+        index = open_index(Path(folder), build_index(vectors, rows, Path(folder)), ItemVectors.of(vectors), rows)
     return lambda queries: index.search(queries, NEIGHBOURS)[0]
 
 

@@ -2,7 +2,7 @@
 
 Up to `EXACT_LIMIT` vectors the search is exact. Above it: 4-bit product quantisation scanned in registers (André et
 al., "Cache locality is not enough", VLDB 2015; faiss FastScan), behind an inverted file for large catalogues, and the
-best `refine · k` re-scored with half-precision vectors.
+best `refine · k` re-scored with the item vectors that everything else reads too.
 """
 
 import math
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from services.features.item_vectors import ItemVectors
 
 FloatArray = NDArray[np.float32]
 
@@ -36,28 +38,31 @@ class NearestIndex(Protocol):
 class ExactIndex:
     """Inner products with all of `rows`' vectors."""
 
-    def __init__(self, vectors: FloatArray, rows: NDArray[np.int32]) -> None:
+    def __init__(self, vectors: ItemVectors, rows: NDArray[np.int32]) -> None:
         self._vectors, self._rows = vectors, rows
 
     def search(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int32], FloatArray]:
-        scores = queries @ self._vectors[self._rows].T
-        return best_of(scores, self._rows, k)
+        return best_of(self._vectors.dot(self._rows, queries).T, self._rows, k)
 
 
 class QuantisedIndex:
-    """A faiss index over the vectors of `rows`."""
+    """A coarse faiss index over the vectors of `rows`, whose best `refine · k` are scored with `vectors`."""
 
-    def __init__(self, index: Any, rows: NDArray[np.int32]) -> None:
-        self._index, self._rows = index, rows
+    def __init__(self, index: Any, refine: float, vectors: ItemVectors, rows: NDArray[np.int32]) -> None:
+        self._index, self._refine, self._vectors, self._rows = index, refine, vectors, rows
 
     def search(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int32], FloatArray]:
         queries = np.ascontiguousarray(queries, np.float32)
-        cosine, found = self._index.search(queries, min(k, self._rows.size))
-        missing = found < 0
-        rows = self._rows[found]
-        if missing.any():
-            rows, cosine = np.where(missing, np.int32(-1), rows), np.where(missing, np.float32(0), cosine)
-        return padded(rows, cosine, k)
+        _, found = self._index.search(queries, min(math.ceil(self._refine * k), self._rows.size))
+        best = [
+            self._scored(query, positions[positions >= 0], k) for query, positions in zip(queries, found, strict=True)
+        ]
+        rows, cosines = zip(*best, strict=True)
+        return np.concatenate(rows), np.concatenate(cosines)
+
+    def _scored(self, query: FloatArray, positions: NDArray[np.int64], k: int) -> tuple[NDArray[np.int32], FloatArray]:
+        rows = self._rows[positions]
+        return best_of(self._vectors.dot(rows, query)[None], rows, k)
 
 
 def best_of(scores: FloatArray, rows: NDArray[np.int32], k: int) -> tuple[NDArray[np.int32], FloatArray]:
@@ -102,17 +107,13 @@ def build_index(vectors: FloatArray, rows: NDArray[np.int32], folder: Path) -> d
         coarse.by_residual = False
         coarse.cp.seed = coarse.pq.cp.seed = SEED
         settings = {"kind": "lists", "refine": 3.0, "probe": max(lists // 12, 1)}
-    store = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     coarse.train(_sample(points))
-    store.train(points[:1])
-    index = faiss.IndexRefine(coarse, store)
-    index.is_trained = True
-    index.add(points)
-    faiss.write_index(index, str(folder / INDEX_FILE))
+    coarse.add(points)
+    faiss.write_index(coarse, str(folder / INDEX_FILE))
     return settings
 
 
-def open_index(folder: Path, settings: dict[str, Any], vectors: FloatArray, rows: NDArray[np.int32]) -> NearestIndex:
+def open_index(folder: Path, settings: dict[str, Any], vectors: ItemVectors, rows: NDArray[np.int32]) -> NearestIndex:
     """The index of a snapshot folder, one thread a search."""
     if settings["kind"] == "exact":
         return ExactIndex(vectors, rows)
@@ -120,10 +121,9 @@ def open_index(folder: Path, settings: dict[str, Any], vectors: FloatArray, rows
 
     index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     faiss.omp_set_num_threads(1)
-    index.k_factor = settings["refine"]
     if settings["kind"] == "lists":
-        faiss.downcast_index(index.base_index).nprobe = settings["probe"]
-    return QuantisedIndex(index, rows)
+        index.nprobe = settings["probe"]
+    return QuantisedIndex(index, settings["refine"], vectors, rows)
 
 
 def _sample(points: FloatArray) -> FloatArray:

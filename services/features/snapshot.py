@@ -14,6 +14,7 @@ from feature_repo.names import ENGAGEMENT_FEATURES
 from services.core.errors import CorruptArtefact
 from services.features import nearest
 from services.features.item_ids import ItemIdIndex
+from services.features.item_vectors import ItemVectors
 from services.features.snapshot_files import StringColumn, read_array, read_manifest, read_strings, verify_hashes
 from services.features.versions import current_folder
 
@@ -31,13 +32,13 @@ class ItemSnapshot:
 
     `version`, `created` (epoch seconds), `count` n, `dimension` D, `space`, `currency` (the most common one).
     `item_ids`, `titles`: text by row; `brand_names`, `category_names`, `attribute_names` ("key=value"): text by code.
-    `vectors` float32 (n, D), L2-normalised, zero where `has_vector` bool (n,) is false.
+    `vectors` (n, D), kept in eight bits, read as float32, L2-normalised, zero where `has_vector` bool (n,) is false.
     `price` float32 (n,), NaN unknown; `available` bool (n,); `published_at` float64 (n,) epoch seconds, NaN unknown.
     `brand` int32 (n,) codes, −1 none; `category_indptr`/`category_codes`, `attribute_indptr`/`attribute_codes`: CSR.
     `categories_padded` int32 (n, 8): the last eight categories of each item, −1 padding.
     `engagement` float32 (n, len(names.ENGAGEMENT_FEATURES)), NaN where undefined.
     `extra` float32 (n, E), NaN where unknown: further numeric item features, `extra_names` ("view:feature").
-    `neighbours` int32 (n, K), −1 padding, `neighbour_scores` float32 (n, K) in 0–1, descending.
+    `neighbours` int32 (n, K), −1 padding, `neighbour_scores` float16 (n, K) in 0–1, descending.
     `popular`, `trending`, `newest`: int32, best first, available items only.
     """
 
@@ -56,7 +57,7 @@ class ItemSnapshot:
         def array(name: str) -> NDArray:
             return read_array(self.folder, name)
 
-        self.vectors: FloatArray = array("vectors")
+        self.vectors = ItemVectors(array("vector_codes"), array("vector_scales"))
         self.has_vector: NDArray[np.bool_] = array("has_vector")
         self.price: FloatArray = array("price")
         self.available: NDArray[np.bool_] = array("available")
@@ -70,7 +71,7 @@ class ItemSnapshot:
         self.engagement: FloatArray = array("engagement")
         self.extra: FloatArray = array("extra")
         self.neighbours: IndexArray = array("neighbours")
-        self.neighbour_scores: FloatArray = array("neighbour_scores")
+        self.neighbour_scores: NDArray[np.float16] = array("neighbour_scores")
         self.popular: IndexArray = array("popular")
         self.trending: IndexArray = array("trending")
         self.newest: IndexArray = array("newest")

@@ -13,6 +13,7 @@ from feature_repo.names import ENGAGEMENT_FEATURES, ITEM_ID
 from services.core.errors import CorruptArtefact
 from services.features import snapshot_tables as source
 from services.features.item_ids import digests
+from services.features.item_vectors import ItemVectors
 from services.features.nearest import build_index
 from services.features.snapshot import current_snapshot
 from services.features.snapshot_files import (
@@ -92,8 +93,10 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
     indptr, codes, category_count = _write_categories(folder, items)
     _write_labels(folder, items)
     popular = _popularity_order(engagement, arrival, available)
+    read = ItemVectors.of(vectors)
     arrays = {
-        "vectors": vectors,
+        "vector_codes": read.codes,
+        "vector_scales": read.scales,
         "has_vector": has_vector,
         "price": source.numbers(items, "price", np.float32),
         "available": available,
@@ -101,7 +104,7 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
         "engagement": engagement,
         "extra": extra,
         "neighbours": neighbours,
-        "neighbour_scores": neighbour_scores,
+        "neighbour_scores": neighbour_scores.astype(np.float16),
         "searched_rows": searched,
         "popular": popular[:LISTED],
         "trending": _trending(engagement, available),

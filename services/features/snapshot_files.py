@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.core.errors import CorruptArtefact
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 OFFSETS, BYTES = ".offsets", ".bytes"
 

@@ -127,7 +127,7 @@ def _cosines(
     vectors = dict(zip(COSINES, (view.long_term, view.short_term, view.last), strict=False))
     interests = view.interests if COSINES[3] in wanted else view.interests[:0]
     queries = np.concatenate((*(vectors[name][None] for name in names), interests))
-    cosines = snapshot.vectors.take(indices, axis=0) @ queries.T
+    cosines = snapshot.vectors.dot(indices, queries)
     for place, name in enumerate(names):
         features[:, COLUMN[name]] = cosines[:, place]
     features[:, COLUMN[COSINES[3]]] = cosines[:, len(names) :].max(axis=1, initial=0)

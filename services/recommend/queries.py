@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.features.item_vectors import ItemVectors
 from services.features.nearest import NearestIndex, build_index, open_index
 from services.features.portrait import Portrait
 from services.features.snapshot import ItemSnapshot
@@ -84,4 +85,4 @@ def _rows(names: tuple[str, ...], codes: dict[str, int]) -> NDArray[np.int32]:
 
 def _index(vectors: FloatArray, rows: NDArray[np.int32]) -> NearestIndex:
     with tempfile.TemporaryDirectory(prefix="portrait-") as folder:  # a mapped index outlives its file's name
-        return open_index(Path(folder), build_index(vectors, rows, Path(folder)), vectors, rows)
+        return open_index(Path(folder), build_index(vectors, rows, Path(folder)), ItemVectors.of(vectors), rows)

@@ -89,7 +89,8 @@ class Reasons:
         if not recent.size:
             return [None] * items.size
         is_neighbour = self._snapshot.neighbours[recent][None, :, :] == items[:, None, None]
-        strength = (is_neighbour * self._snapshot.neighbour_scores[recent][None, :, :]).max(axis=2, initial=0.0)
+        scores = self._snapshot.neighbour_scores[recent].astype(np.float32)
+        strength = (is_neighbour * scores[None, :, :]).max(axis=2, initial=0.0)
         best = strength.argmax(axis=1)
         found = strength[np.arange(items.size), best] > 0
         return [self._user.recent_items[b] if f else None for b, f in zip(best.tolist(), found.tolist(), strict=True)]

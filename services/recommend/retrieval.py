@@ -48,7 +48,7 @@ def _of_filter(user: UserView, snapshot: ItemSnapshot, wanted: ItemFilter, confi
     relevance = snapshot.engagement_column("popularity")[passing].astype(np.float32)
     np.nan_to_num(relevance, copy=False)
     if query.any():
-        relevance = relevance * np.float32(0.2) + snapshot.vectors[passing] @ query
+        relevance = relevance * np.float32(0.2) + snapshot.vectors.dot(passing, query)
     keep = min(passing.size, config.max_candidates + user.excluded.size)
     if keep < passing.size:
         best = np.argpartition(-relevance, keep)[:keep]

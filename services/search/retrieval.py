@@ -150,7 +150,7 @@ class Retriever:
             return values
         values[np.searchsorted(found, dense)] = cosines
         lacking = np.flatnonzero(np.isnan(values) & self._snapshot.has_vector[found])
-        values[lacking] = self._snapshot.vectors.take(found[lacking], axis=0) @ vector
+        values[lacking] = self._snapshot.vectors.dot(found[lacking], vector)
         return values
 
     def _scored(self, query: UnderstoodQuery, indices: IndexArray, dense: FloatArray) -> SearchCandidates:

@@ -61,7 +61,7 @@ def test_the_snapshot_holds_the_latest_rows_of_the_item_views(
     assert snapshot.categories_of(cream) == ["Food", "Fresh, cold"]
     assert sorted(snapshot.attribute_names) == ["organic=true", "sizes=1", "sizes=2"]
     assert snapshot.engagement_column("popularity")[cream] == 0.75
-    np.testing.assert_allclose(snapshot.vectors[cream], [0.6, 0.8], atol=1e-6)
+    np.testing.assert_allclose(snapshot.vectors[cream], [0.6, 0.8], atol=0.005)
     assert snapshot.published_at[cream] == NOW.timestamp()
     assert snapshot.newest.tolist() == [0, 1] or snapshot.newest.tolist() == [1, 0]
     assert snapshot.neighbours[cream].tolist() == [snapshot.index_of("b")]

@@ -279,9 +279,9 @@ def test_an_unknown_version_is_not_published(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_cut_short_is_noticed_on_opening(opened: ItemSnapshot) -> None:
-    path = opened.folder / "vectors.npy"
+    path = opened.folder / "vector_codes.npy"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(CorruptArtefact, match=r"vectors\.npy is missing or cut short"):
+    with pytest.raises(CorruptArtefact, match=r"vector_codes\.npy is missing or cut short"):
         ItemSnapshot.open(opened.folder)
 
 

@@ -36,7 +36,7 @@ def test_a_damaged_snapshot_leaves_the_old_one_in_service(tmp_path: Path):
     first = publish_shop(tmp_path, 20)
     watcher.refresh()
     second = publish_shop(tmp_path, 30)
-    (tmp_path / second / "vectors.npy").write_bytes(b"cut short")
+    (tmp_path / second / "vector_codes.npy").write_bytes(b"cut short")
     watcher.refresh()
     assert watcher.serving.snapshot.version == first
     assert watcher.usable and watcher.failure is not None
@@ -45,7 +45,7 @@ def test_a_damaged_snapshot_leaves_the_old_one_in_service(tmp_path: Path):
 
 def test_a_damaged_first_snapshot_is_not_usable(tmp_path: Path):
     version = publish_shop(tmp_path, 20)
-    (tmp_path / version / "vectors.npy").unlink()
+    (tmp_path / version / "vector_codes.npy").unlink()
     watcher = SnapshotWatcher(tmp_path, ServingMetrics())
     watcher.refresh()
     assert watcher.serving is None and not watcher.usable

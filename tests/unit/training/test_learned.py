@@ -100,12 +100,12 @@ def test_serving_computes_the_query_that_evaluation_measures(
     final = models.user_models(split, 0).final
     theirs = queries_of(final, tokens_of(split, split.history), split.users[:20])
     queries = LearnedQueries(final.model, final.words, pipeline.inputs.snapshot)
-    assert np.allclose(queries.vectors, final.vectors, atol=1e-5)
+    assert (queries.vectors * final.vectors).sum(axis=1).min() > 0.999  # the snapshot's vectors have eight bits
     compared = 0
     for row, user in enumerate(split.users[:20].tolist()):
         portrait = pipeline.portrait_of(user)
         if len(portrait.recent_items) == STEPS - 1:  # no item twice
-            assert np.allclose(queries.query(portrait), theirs[row], atol=1e-3)
+            assert queries.query(portrait) @ theirs[row] > 0.999
             compared += 1
     assert compared > 10
 
@@ -119,7 +119,7 @@ def test_items_of_a_snapshot_and_of_a_catalogue_are_the_same_inputs(
     for name in ("brand", "price", "id", "count"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
     assert np.array_equal(np.sort(ours.categories), np.sort(theirs.categories))
-    assert np.allclose(ours.content, theirs.content, atol=1e-6)
+    assert np.allclose(ours.content, theirs.content, atol=0.005)
 
 
 def test_probabilities_are_calibrated(pipeline: LearnedPipeline, models: LearnedModels) -> None:
