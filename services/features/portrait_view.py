@@ -121,7 +121,7 @@ def _item_to_item(recent: IndexArray, snapshot: ItemSnapshot) -> SparseScores:
     """Σ decay^rank · score over the recent items (newest first) that have an item as neighbour."""
     decay = np.float32(RECENT_DECAY) ** np.arange(recent.size, dtype=np.float32)
     neighbours = snapshot.neighbours[recent].ravel()
-    scores = (snapshot.neighbour_scores[recent] * decay[:, None]).ravel()
+    scores = (snapshot.neighbour_scores(recent) * decay[:, None]).ravel()
     return _summed(neighbours[neighbours >= 0], scores[neighbours >= 0])
 
 

@@ -21,6 +21,9 @@ from services.features.versions import current_folder
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
 
+CODES = 255
+"""Steps of what is kept in one byte."""
+
 
 def current_snapshot(snapshots: Path) -> Path | None:
     """The folder of the published snapshot, or None before the first."""
@@ -35,10 +38,10 @@ class ItemSnapshot:
     `vectors` (n, D), kept in eight bits, read as float32, L2-normalised, zero where `has_vector` bool (n,) is false.
     `price` float32 (n,), NaN unknown; `available` bool (n,); `published_at` float64 (n,) epoch seconds, NaN unknown.
     `brand` int32 (n,) codes, −1 none; `category_indptr`/`category_codes`, `attribute_indptr`/`attribute_codes`: CSR.
-    `categories_padded` int32 (n, 8): the last eight categories of each item, −1 padding.
+    `categories_padded` int16 or int32 (n, 8): the last eight categories of each item, −1 padding.
     `engagement` float32 (n, len(names.ENGAGEMENT_FEATURES)), NaN where undefined.
     `extra` float32 (n, E), NaN where unknown: further numeric item features, `extra_names` ("view:feature").
-    `neighbours` int32 (n, K), −1 padding, `neighbour_scores` float16 (n, K) in 0–1, descending.
+    `neighbours` int32 (n, K), −1 padding, best first; `neighbour_scores` of some of them.
     `popular`, `trending`, `newest`: int32, best first, available items only.
     """
 
@@ -65,13 +68,13 @@ class ItemSnapshot:
         self.brand: IndexArray = array("brand")
         self.category_indptr: NDArray[np.int64] = array("category_indptr")
         self.category_codes: IndexArray = array("category_codes")
-        self.categories_padded: IndexArray = array("categories_padded")
+        self.categories_padded: NDArray[np.signedinteger] = array("categories_padded")
         self.attribute_indptr: NDArray[np.int64] = array("attribute_indptr")
         self.attribute_codes: IndexArray = array("attribute_codes")
         self.engagement: FloatArray = array("engagement")
         self.extra: FloatArray = array("extra")
         self.neighbours: IndexArray = array("neighbours")
-        self.neighbour_scores: NDArray[np.float16] = array("neighbour_scores")
+        self._neighbour_codes: NDArray[np.uint8] = array("neighbour_scores")
         self.popular: IndexArray = array("popular")
         self.trending: IndexArray = array("trending")
         self.newest: IndexArray = array("newest")
@@ -130,6 +133,10 @@ class ItemSnapshot:
         """The indices of items, int32 (len(item_ids),), −1 where unknown."""
         return self._ids.indices(item_ids)
 
+    def neighbour_scores(self, rows: IndexArray | int) -> FloatArray:
+        """How strong the neighbours of some items are, float32 (…, K) in 0–1, descending, to 1/510; 0 for padding."""
+        return self._neighbour_codes[rows] * np.float32(1 / CODES)
+
     def engagement_column(self, name: str) -> FloatArray:
         """One of `names.ENGAGEMENT_FEATURES` for all items, float32 (n,), a strided view."""
         return self.engagement[:, ENGAGEMENT_FEATURES.index(name)]
@@ -181,3 +188,8 @@ class ItemSnapshot:
         _ = self.brand_index, self.category_index, self.attribute_index
         if self.count:
             self.nearest(np.zeros((1, self.dimension), np.float32), 1)
+
+
+def shares_to_codes(shares: FloatArray) -> NDArray[np.uint8]:
+    """Numbers from 0 to 1 in steps of 1/255, nothing but 0 becoming 0."""
+    return np.where(shares > 0, np.maximum(np.rint(shares * CODES), 1), 0).astype(np.uint8)

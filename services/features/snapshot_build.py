@@ -15,7 +15,7 @@ from services.features import snapshot_tables as source
 from services.features.item_ids import digests
 from services.features.item_vectors import ItemVectors
 from services.features.nearest import build_index
-from services.features.snapshot import current_snapshot
+from services.features.snapshot import current_snapshot, shares_to_codes
 from services.features.snapshot_files import (
     FORMAT,
     MANIFEST,
@@ -104,7 +104,7 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
         "engagement": engagement,
         "extra": extra,
         "neighbours": neighbours,
-        "neighbour_scores": neighbour_scores.astype(np.float16),
+        "neighbour_scores": shares_to_codes(neighbour_scores),
         "searched_rows": searched,
         "popular": popular[:LISTED],
         "trending": _trending(engagement, available),
@@ -154,7 +154,9 @@ def _write_categories(folder: Path, items: pa.Table) -> tuple[NDArray[np.int64],
     write_strings(folder, "category_names", *text_column(names))
     write_array(folder, "category_indptr", indptr)
     write_array(folder, "category_codes", codes)
-    write_array(folder, "categories_padded", source.last_of_each(indptr, codes, source.PADDED_CATEGORIES))
+    padded = source.last_of_each(indptr, codes, source.PADDED_CATEGORIES)
+    narrow = len(names) <= np.iinfo(np.int16).max
+    write_array(folder, "categories_padded", padded.astype(np.int16) if narrow else padded)
     return indptr, codes, len(names)
 
 

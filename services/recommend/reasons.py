@@ -89,7 +89,7 @@ class Reasons:
         if not recent.size:
             return [None] * items.size
         is_neighbour = self._snapshot.neighbours[recent][None, :, :] == items[:, None, None]
-        scores = self._snapshot.neighbour_scores[recent].astype(np.float32)
+        scores = self._snapshot.neighbour_scores(recent)
         strength = (is_neighbour * scores[None, :, :]).max(axis=2, initial=0.0)
         best = strength.argmax(axis=1)
         found = strength[np.arange(items.size), best] > 0

@@ -19,7 +19,7 @@ def similar_items(snapshot: ItemSnapshot, item_id: str, count: int) -> SimilarIt
     held = neighbours >= 0
     score = {
         int(i): (1 - CONTENT_WEIGHT) * float(s)
-        for i, s in zip(neighbours[held], snapshot.neighbour_scores[item][held], strict=True)
+        for i, s in zip(neighbours[held], snapshot.neighbour_scores(item)[held], strict=True)
     }
     found = dict.fromkeys(score, int(Source.ITEM_TO_ITEM))
     if snapshot.has_vector[item]:

@@ -19,7 +19,7 @@ class ItemToItem:
             hits.append(Hits(Source.ITEM_TO_ITEM, strongest(user.view.item_to_item, quota)))
         if user.anchors.size:
             neighbours = snapshot.neighbours[user.anchors].ravel()
-            order = np.argsort(-snapshot.neighbour_scores[user.anchors], axis=None, kind="stable")[:quota]
+            order = np.argsort(-snapshot.neighbour_scores(user.anchors), axis=None, kind="stable")[:quota]
             found = neighbours[order]
             hits.append(Hits(Source.CONTEXT, found[found >= 0]))
         return hits

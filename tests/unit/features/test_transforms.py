@@ -144,7 +144,7 @@ def test_price_fit_falls_with_the_distance_in_band_widths(snapshot: ItemSnapshot
 
 def test_item_to_item_sums_decayed_scores_of_positive_recent_items(snapshot: ItemSnapshot) -> None:
     # b is the newest positive item (rank 0), a the next known one (rank 1)
-    assert features(PORTRAIT, snapshot)["item_to_item"] == [0.25, round(RECENT_DECAY * 0.5, 5), 0.0]
+    assert features(PORTRAIT, snapshot)["item_to_item"] == pytest.approx([0.25, RECENT_DECAY * 0.5, 0.0], abs=1 / 510)
 
 
 def test_similar_users_items_have_their_score(snapshot: ItemSnapshot) -> None:
