@@ -23,6 +23,7 @@ __all__ = [
     "load_packed",
     "load_states",
     "read_visible",
+    "write_read_outs",
     "write_states",
 ]
 
@@ -126,6 +127,34 @@ def _writing(neighbours: bool) -> tuple[tuple[str, ...], bytes]:
         sets=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in written),
     )
     return written, statement.as_bytes()
+
+
+def write_read_outs(connection: Connection, table: pa.Table) -> int:
+    """Store portraits that were read out of stored states, which stay as they are. Returns how many were stored.
+
+    `table` has `user_id`, the `snapshot` of the state that was read, `packed`, `neighbours` and `as_of`. A portrait of
+    a state that has moved on since, or with a later portrait, keeps that; neighbours are stored all the same.
+    """
+    statement = """
+        WITH new AS (
+          SELECT * FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::bytea[], %b::timestamptz[])
+            AS n (user_id, snapshot, packed, neighbours, as_of)),
+        held AS (
+          SELECT n.*, s.snapshot::text = n.snapshot AND s.as_of <= n.as_of AS same
+          FROM user_states AS s JOIN new AS n USING (user_id) ORDER BY s.user_id FOR UPDATE OF s),
+        done AS (
+          UPDATE user_states AS s SET neighbours = h.neighbours,
+            packed = CASE WHEN h.same THEN h.packed ELSE s.packed END,
+            as_of = CASE WHEN h.same THEN h.as_of ELSE s.as_of END,
+            updated_at = CASE WHEN h.same THEN clock_timestamp() ELSE s.updated_at END
+          FROM held AS h WHERE s.user_id = h.user_id RETURNING h.same)
+        SELECT count(*) FILTER (WHERE same) FROM done"""
+    names = ("user_id", "snapshot", "packed", "neighbours", "as_of")
+    stored = 0
+    for part in _slices(table):
+        row = raw(connection).execute(statement, [part.column(name).to_pylist() for name in names]).fetchone()
+        stored += 0 if row is None else row[0]
+    return stored
 
 
 def delete_states(connection: Connection, user_ids: Iterable[str]) -> int:

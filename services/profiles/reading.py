@@ -40,7 +40,13 @@ def whole_catalogue(connection: Connection, reference: ReferenceStatistics | Non
 
 def catalogue_of(connection: Connection, events: pa.Table, reference: ReferenceStatistics | None = None) -> Catalogue:
     """The items that these events are on; category coverage is still the whole shop's."""
-    item_ids = pc.drop_null(events.column(ITEM_ID)).unique().to_pylist()
+    return catalogue_of_items(connection, pc.drop_null(events.column(ITEM_ID)).unique().to_pylist(), reference)
+
+
+def catalogue_of_items(
+    connection: Connection, item_ids: Sequence[str], reference: ReferenceStatistics | None = None
+) -> Catalogue:
+    """These items; category coverage is still the whole shop's."""
     coverage = reference.category_coverage if reference is not None else None
     items, vectors = read_profile_items(connection, item_ids), read_item_vectors(connection, item_ids)
     return build_catalogue(items, vectors, coverage or category_coverage(connection))

@@ -31,11 +31,12 @@ from services.db.user_states import (
     enqueue_moved,
     load_states,
     read_visible,
+    write_read_outs,
     write_states,
 )
 from services.features.portrait import Portrait
 from services.profiles.catalogue import Catalogue
-from services.profiles.chunk import Taste, compute_chunk, compute_taste
+from services.profiles.chunk import ChunkProfiles, Taste, compute_chunk, compute_taste
 from services.profiles.config import ProfileConfig
 from services.profiles.drift import Drift
 from services.profiles.events import COLUMNS, SEQUENCE, EventBatch, build_batch
@@ -44,7 +45,7 @@ from services.profiles.near import Neighbours, pack_neighbours
 from services.profiles.neighbours import find_neighbours
 from services.profiles.pool import PoolSource, computed_pool, stored_pool
 from services.profiles.read_out import ReadOut, portraits_of
-from services.profiles.reading import catalogue_of, chunked, read_batch, whole_catalogue
+from services.profiles.reading import catalogue_of, catalogue_of_items, chunked, read_batch, whole_catalogue
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_store import load_reference
 from services.profiles.state import UserStates, no_states
@@ -103,6 +104,7 @@ def recompute_profiles(
     progress: Callable[[float], None] | None = None,
     config: ProfileConfig | None = None,
     keep_states: bool = False,
+    from_states: bool = False,
 ) -> RecomputeReport:
     """Compute portraits as of `as_of` (timezone-aware) and write them to the feature tables and the online store.
 
@@ -114,9 +116,12 @@ def recompute_profiles(
     `keep_states` is for the present, beside live updates: the states that updates go on from are compared with what
     all events give (`RecomputeReport.drift`) and replaced; portraits are as of the moment they are made.
 
+    `from_states` goes with it, where it is enough to bring neighbours, vectors and tables up to date: a user whose
+    state is kept is read out of that, and only who has none is computed from all events.
+
     `writer` may be None: the feature tables alone, as for the past. `progress` is called with the share done.
     """
-    run = _Run(engine, writer, as_of, config or ProfileConfig(), keep_states)
+    run = _Run(engine, writer, as_of, config or ProfileConfig(), keep_states, from_states)
     with run.report.timed("plan"), transaction(engine) as connection:
         wanted = _wanted(connection, user_ids, since)
         users = run.plan(connection, wanted)
@@ -150,9 +155,10 @@ class _Run:
         as_of: datetime,
         config: ProfileConfig,
         keep_states: bool,
+        from_states: bool,
     ) -> None:
         self.engine, self.writer, self.as_of, self.config = engine, writer, as_of, config
-        self.keep_states = keep_states
+        self.keep_states, self.from_states = keep_states, keep_states and from_states
         # The readers' `until` is exclusive. States are after all events, those dated a little ahead as well.
         self.until = as_of + (AHEAD if keep_states else MICROSECOND)
         self.reference = ReferenceStatistics.defaults()
@@ -177,7 +183,39 @@ class _Run:
         return computed_pool(self._tastes(connection, drawn, catalogue), catalogue, self.config), catalogue
 
     def chunk(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> None:
-        """Compute and write the portraits of some users.
+        """Compute and write the portraits of some users."""
+        if self.from_states:
+            user_ids = self._read_out_kept(user_ids, source, whole)
+        if user_ids:
+            self._from_events(user_ids, source, whole)
+
+    def _read_out_kept(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> list[str]:
+        """Portraits of those whose state is kept; who is left. A state that an update brings further meanwhile keeps
+        that update's portrait."""
+        timed = self.report.timed
+        with transaction(self.engine) as connection:
+            with timed("read"):
+                kept = self._usable(load_states(connection, user_ids, lock=False))
+                if not kept.num_rows:
+                    return user_ids
+                states = decode(kept, readable=True)
+                items = states.item_ids.to_pylist()
+                catalogue = catalogue_of_items(connection, items, self.reference) if whole is None else whole
+            as_of = self._moment(kept)
+            with timed("compute"):
+                parts = compute_chunk(states, catalogue, self.reference, as_of.timestamp(), self.config)
+            near, made = self._portraits(connection, states, parts, catalogue, source, as_of)
+            with timed("write"):
+                snapshots = kept.column("snapshot").take(pc.index_in(states.user_ids, kept.column("user_id")))
+                write_read_outs(connection, _read_out_table(states, snapshots, made, near, as_of))
+        self._publish(made.portraits, as_of)
+        self.report.users += states.users
+        self.report.events += int(states.totals["events"].sum())
+        found = set(states.user_ids.to_pylist())
+        return [user for user in user_ids if user not in found]
+
+    def _from_events(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> None:
+        """Portraits from all events of the users.
 
         Nobody waits for the computation: states are locked while they are written alone, and one that an update has
         brought further meanwhile stays.
@@ -192,14 +230,8 @@ class _Run:
             with timed("compute"):
                 states = fold_batch(no_states(), events, catalogue, self.reference, self.config)
                 parts = compute_chunk(states, catalogue, self.reference, as_of.timestamp(), self.config)
-            with timed("neighbours"):
-                likes_of = partial(source.likes, connection)
-                near = find_neighbours(states, parts.taste, catalogue.space, source.pool, likes_of, self.config)
-            with timed("assemble"):
-                made = portraits_of(states, parts, near, catalogue, as_of.timestamp(), self.config)
-                tables = feature_tables(made.portraits, made.packed, made.behaviour, as_of)
+            near, made = self._portraits(connection, states, parts, catalogue, source, as_of)
             with timed("write"):
-                write_profiles(connection, tables, as_of)
                 if kept is not None:
                     self._compare(kept, states)
                     write_states(
@@ -209,11 +241,30 @@ class _Run:
                         neighbours=True,
                     )
                     release_from_quarantine(connection, user_ids)  # of these, the events were computed without an error
-        if self.writer is not None:
-            with timed("online"):
-                self._publish(self.writer, made.portraits, as_of)
+        self._publish(made.portraits, as_of)
         self.report.users += events.users
         self.report.events += events.count
+
+    def _portraits(
+        self,
+        connection: Connection,
+        states: UserStates,
+        parts: ChunkProfiles,
+        catalogue: Catalogue,
+        source: PoolSource,
+        as_of: datetime,
+    ) -> tuple[list[Neighbours], ReadOut]:
+        """The users' neighbours and portraits, which are written to the feature tables."""
+        timed = self.report.timed
+        with timed("neighbours"):
+            likes_of = partial(source.likes, connection)
+            near = find_neighbours(states, parts.taste, catalogue.space, source.pool, likes_of, self.config)
+        with timed("assemble"):
+            made = portraits_of(states, parts, near, catalogue, as_of.timestamp(), self.config)
+            tables = feature_tables(made.portraits, made.packed, made.behaviour, as_of)
+        with timed("write"):
+            write_profiles(connection, tables, as_of)
+        return near, made
 
     def _events(
         self, connection: Connection, user_ids: list[str], snapshot: str, whole: Catalogue | None
@@ -235,19 +286,25 @@ class _Run:
 
     def _compare(self, kept: pa.Table, fresh: UserStates) -> None:
         """Count how far the kept states have drifted; those of another reference version are no comparison."""
-        kept = kept.filter(pc.equal(kept.column("reference_version"), self.reference.version))
-        damaged = pa.array(unreadable_users(kept), pa.string())
-        kept = kept.filter(pc.invert(pc.is_in(kept.column("user_id"), value_set=damaged)))
-        drifted = self.report.drift.add(decode(kept), fresh, self.config)
+        drifted = self.report.drift.add(decode(self._usable(kept), readable=True), fresh, self.config)
         if drifted:
             log.warning("profile-drift", users=len(drifted), largest=self.report.drift.largest)
 
-    def _publish(self, writer: PortraitWriter, portraits: list[Portrait], as_of: datetime) -> None:
+    def _usable(self, kept: pa.Table) -> pa.Table:
+        """The kept states that can be read and refer to the reference in force."""
+        kept = kept.filter(pc.equal(kept.column("reference_version"), self.reference.version))
+        damaged = pa.array(unreadable_users(kept), pa.string())
+        return kept.filter(pc.invert(pc.is_in(kept.column("user_id"), value_set=damaged)))
+
+    def _publish(self, portraits: list[Portrait], as_of: datetime) -> None:
         """Write the portraits online; where an update came between commit and write, it is to be published again."""
-        writer.write_portraits(portraits)
-        if self.keep_states:
-            with transaction(self.engine) as connection:
-                enqueue_moved(connection, [portrait.user_id for portrait in portraits], as_of)
+        if self.writer is None:
+            return
+        with self.report.timed("online"):
+            self.writer.write_portraits(portraits)
+            if self.keep_states:
+                with transaction(self.engine) as connection:
+                    enqueue_moved(connection, [portrait.user_id for portrait in portraits], as_of)
 
     def _tastes(
         self, connection: Connection, users: pa.Table, catalogue: Catalogue
@@ -278,6 +335,21 @@ def _state_table(
             "neighbours": pack_neighbours(near),
             "packed": pa.array(made.packed, pa.binary()),
             "reference_version": pa.array([version] * states.users, pa.int32()),
+            "as_of": pa.array([as_of] * states.users, MOMENT),
+        }
+    )
+
+
+def _read_out_table(
+    states: UserStates, snapshots: pa.ChunkedArray, made: ReadOut, near: Sequence[Neighbours], as_of: datetime
+) -> pa.Table:
+    """Rows for `write_read_outs`; `snapshots` (U,) are those of the states."""
+    return pa.table(
+        {
+            "user_id": states.user_ids,
+            "snapshot": snapshots,
+            "packed": pa.array(made.packed, pa.binary()),
+            "neighbours": pack_neighbours(near),
             "as_of": pa.array([as_of] * states.users, MOMENT),
         }
     )

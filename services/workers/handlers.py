@@ -199,6 +199,7 @@ class Handlers:
             progress=progress,
             config=BESIDE_THE_TAIL,
             keep_states=True,
+            from_states=True,
         )
         with transaction(context.engine) as connection:
             set_checkpoint(connection, PROFILES_CHECKPOINT, mark)

@@ -58,6 +58,7 @@ OPERATION = st.one_of(
     st.tuples(st.just("begin"), EVENT_LISTS),
     st.tuples(st.just("end"), st.sampled_from((True, True, False))),
     st.tuples(st.just("recompute"), st.sampled_from(USERS)),
+    st.tuples(st.just("read out"), st.sampled_from(USERS)),
     st.tuples(st.just("kill"), st.booleans()),
     st.tuples(st.just("take over"), st.just(None)),
     st.tuples(st.just("delete"), st.integers(0, 30)),
@@ -135,6 +136,12 @@ class World:
     def _recompute(self, user: str) -> None:
         """The profiles job stores a state that may hold events which the tail has not seen yet."""
         recompute_profiles(self.engine, None, user_ids=[user], as_of=datetime.now(UTC), keep_states=True)
+
+    def _read_out(self, user: str) -> None:
+        """The profiles job reads the portrait out of the kept state."""
+        recompute_profiles(
+            self.engine, None, user_ids=[user], as_of=datetime.now(UTC), keep_states=True, from_states=True
+        )
 
     def _take_over(self, _: None) -> None:
         self.tail = self.new_tail()
