@@ -1,7 +1,7 @@
 """Measures search rankers on judged lists: each query's judged products are re-ranked."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,18 +129,39 @@ def evaluate_trained(
     tell: Callable[[dict[str, float]], None] = lambda _: None,
 ) -> SearchResult:
     """The learned ranker: every query is ranked by a network that saw the judgements of the other folds alone."""
+    return evaluate_trained_on(("trained",), (lists,), protocol, settings=settings, seeds=seeds, tell=tell)[0]
+
+
+def evaluate_trained_on(
+    names: Sequence[str],
+    asked: Sequence[JudgedLists],
+    protocol: SearchProtocol,
+    *,
+    settings: SearchRankerSettings | None = None,
+    seeds: int = 1,
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
+) -> list[SearchResult]:
+    """As `evaluate_trained`: the networks learn from the first of `asked` and rank all of them, which are the same
+    judgements asked for in other words."""
     began = time.perf_counter()
+    lists = asked[0]
     fold = folds_of(lists.judgements, protocol)
     owner, graded = lists.judgements.owner, lists.graded()
-    runs = []
+    runs: list[list[NDArray]] = [[] for _ in asked]
     for seed in range(seeds):
-        scores = np.zeros(len(owner), np.float32)
+        scores = [np.zeros(len(owner), np.float32) for _ in asked]
         for part in range(protocol.folds):
             network = fit_search_ranker(graded.take(np.flatnonzero(fold != part)), lists.names, settings, seed, tell)
             rows = fold[owner] == part
-            scores[rows] = network.score(lists.features[rows])
-        runs.append(scores)
-    return measure_scores("trained", runs, lists, protocol, time.perf_counter() - began)
+            for found, words in zip(scores, asked, strict=True):
+                found[rows] = network.score(words.features[rows])
+        for kept, found in zip(runs, scores, strict=True):
+            kept.append(found)
+    seconds = time.perf_counter() - began
+    return [
+        measure_scores(name, kept, words, protocol, seconds)
+        for name, kept, words in zip(names, runs, asked, strict=True)
+    ]
 
 
 def wins_and_losses(

@@ -12,11 +12,12 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit" / "profiles")]
 
-from profile_rows import AS_OF  # noqa: E402 - after the path above
-from worked_example import CONFIG, mias_events, parts, portrait, shop  # noqa: E402 - as above
+from profile_rows import AS_OF, batch  # noqa: E402 - after the path above
+from worked_example import CONFIG, MIAS, mias_events, parts, portrait, shop  # noqa: E402 - as above
 
 from services.profiles.events import TYPES  # noqa: E402 - as above
-from services.profiles.weights import decay  # noqa: E402 - as above
+from services.profiles.reference import ReferenceStatistics  # noqa: E402 - as above
+from services.profiles.weights import base_weights, decay  # noqa: E402 - as above
 
 WIDTH, HEIGHT = 920, 510
 INK, PALE, GRID = "#1f2937", "#6b7280", "#e5e7eb"
@@ -54,9 +55,9 @@ def stem(x: float, floor: float, height: float, colour: str, opacity: float) -> 
 def timeline() -> list[str]:
     """Four events over 60 days: the height of a stem is the weight now, the pale part what has faded."""
     catalogue = shop()
-    events = mias_events(catalogue)
-    taste = parts(events, catalogue).taste
-    base = taste.weights.signed(taste.sums.mean_rating(CONFIG)[events.user])
+    events = batch(catalogue, *MIAS)
+    mean_rating = parts(mias_events(catalogue), catalogue).taste.sums.mean_rating
+    base = base_weights(events, catalogue, ReferenceStatistics.defaults(), CONFIG).signed(mean_rating[events.user])
     now = base * decay(AS_OF - events.time, CONFIG.long_half_life)
     names = catalogue.item_ids.take(events.row).to_pylist()
     left, right, floor, tall = 100, WIDTH - 80, 230, 150

@@ -1,6 +1,7 @@
 """`portrait evaluate search`: search rankers on judgements of query and product."""
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from services.cli.output import console, error_console
 
 EVALUATION, JUDGEMENTS, REPORT = "training.search_evaluation", "training.search_judgements", "training.search_report"
+MISSPELLING = "training.misspelling"
 """The modules that do the work, loaded by name: services do not depend on training."""
 
 
@@ -26,6 +28,9 @@ def search(
     folds: Annotated[int, typer.Option(min=2, help="Parts the queries are split into for trained rankers.")] = 5,
     split_seed: Annotated[int, typer.Option(help="Of the split into folds.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions of what is trained.")] = 1,
+    misspelt: Annotated[
+        bool, typer.Option("--misspelt", help="Also ask queries of five letters or more with one random edit.")
+    ] = False,
     correct: Annotated[bool, typer.Option(help="Correct spelling, as search does.")] = True,
     json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
@@ -39,16 +44,24 @@ def search(
     wanted = wanted_models(models)
     judged = importlib.import_module(JUDGEMENTS).read_judgements(judgements, mapping_of(map or []), encoding)
     protocol = evaluation.SearchProtocol(least_judged, folds, split_seed)
-    lists, scores = judged_lists(judged, evaluation, correct=correct, encode=wanted != ["bm25"])
+    asked = [judged.queries]
+    if misspelt:
+        asked.append(importlib.import_module(MISSPELLING).misspelt(judged.queries))
+    made = judged_lists(judged, evaluation, asked, correct=correct, encode=wanted != ["bm25"])
     results = []
     for name in wanted:
+        names = (name, f"{name}, misspelt")[: len(made)]
         if name == "trained":
-            results.append(evaluation.evaluate_trained(lists, protocol, seeds=seeds))
+            lists = [each for each, _ in made]
+            results += evaluation.evaluate_trained_on(names, lists, protocol, seeds=seeds)
         else:
-            results.append(evaluation.evaluate_scores(name, lambda name=name: scores[name], lists, protocol))
+            results += [
+                evaluation.evaluate_scores(label, lambda found=scores[name]: found, lists, protocol)
+                for label, (lists, scores) in zip(names, made, strict=True)
+            ]
         error_console().print(f"{name} measured")
-    compared = comparison(results, judged, protocol, evaluation)
-    parts = (lists, protocol, results, compared)
+    compared = comparison(results[:: len(made)], judged, protocol, evaluation)
+    parts = (made[0][0], protocol, results, compared)
     text = report.search_markdown(*parts)
     if json is not None:
         json.write_bytes(orjson.dumps(report.search_document(*parts), option=orjson.OPT_INDENT_2))
@@ -92,24 +105,32 @@ def mapping_of(pairs: list[str]) -> dict[str, str]:
     return found
 
 
-def judged_lists(judged: Any, evaluation: Any, *, correct: bool, encode: bool) -> tuple[Any, dict[str, Any]]:
-    """(`training.search_evaluation.JudgedLists`, scores of the rankers that need no training by name)."""
+def judged_lists(
+    judged: Any, evaluation: Any, asked: Sequence[Sequence[str]], *, correct: bool, encode: bool
+) -> list[tuple[Any, dict[str, Any]]]:
+    """For each way to ask all queries (`training.search_evaluation.JudgedLists`, scores of the rankers that need no
+    training by name)."""
     from services.cli.search_data import result_lists, search_shop  # noqa: PLC0415 - loaded when needed
     from services.core.settings import get_settings  # noqa: PLC0415 - as above
     from services.search.features import FEATURES  # noqa: PLC0415 - as above
     from services.search.judged import list_features  # noqa: PLC0415 - as above
     from services.search.ranker import untrained_vector  # noqa: PLC0415 - as above
 
-    shop = search_shop(judged, get_settings(), encode=encode)
+    settings = get_settings()
+    shop = search_shop(judged, settings, encode=encode)
     now = shop.pipeline.snapshot.created
-    made = list_features(shop.pipeline, shop.terms, result_lists(judged, shop), now, correct=correct)
-    scores = {
-        "bm25": made.lexical,
-        "dense": made.dense,
-        "fusion": made.fused,
-        "untrained": made.features @ untrained_vector(),
-    }
-    return evaluation.JudgedLists(judged, made.features, FEATURES, made.corrected), scores
+    found = []
+    for queries in asked:
+        lists = result_lists(judged, shop, settings, queries, correct=correct)
+        made = list_features(shop.pipeline, shop.terms, lists, now, correct=correct)
+        scores = {
+            "bm25": made.lexical,
+            "dense": made.dense,
+            "fusion": made.fused,
+            "untrained": made.features @ untrained_vector(),
+        }
+        found.append((evaluation.JudgedLists(judged, made.features, FEATURES, made.corrected), scores))
+    return found
 
 
 def comparison(results: list[Any], judged: Any, protocol: Any, evaluation: Any) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -23,6 +25,7 @@ from services.search.index import build
 from services.search.index.search_index import SearchIndex
 from services.search.item_terms import ItemTerms
 from services.search.item_terms_build import build_item_terms
+from services.search.judged import ResultList, read_queries
 from services.search.pipeline import SearchPipeline
 
 
@@ -44,24 +47,23 @@ class Judgements(Protocol):
 
 @dataclass(frozen=True)
 class SearchShop:
-    """`rows` int32 (items,): the snapshot's index of each judged product. `vectors` float32 (queries, D), or None."""
+    """`rows` int32 (items,): the snapshot's index of each judged product. `encodes`: its products have vectors."""
 
     pipeline: SearchPipeline
     terms: ItemTerms
     rows: NDArray[np.int32]
-    vectors: NDArray[np.float32] | None
+    encodes: bool
 
 
 def search_shop(judgements: Judgements, settings: Settings, *, encode: bool = True) -> SearchShop:
     """The shop whose catalogue is the judged products. `encode`: with the configured text encoder."""
     items = catalogue_of(judgements.items)
     vectors, space = text_vectors(items, settings) if encode else (np.zeros((len(items), 1), np.float32), "")
-    queries = query_vectors(judgements.queries, settings) if encode else None
     with tempfile.TemporaryDirectory(prefix="portrait-search-") as folder:
         pipeline = open_search(items, vectors, space, Path(folder))
     terms = build_item_terms(pipeline.snapshot.titles, pipeline.index.analyser)
     rows = pipeline.snapshot.indices(judgements.items["item_id"].to_list())
-    return SearchShop(pipeline, terms, rows, queries)
+    return SearchShop(pipeline, terms, rows, encode)
 
 
 def open_search(items: pl.DataFrame, vectors: NDArray[np.float32], space: str, folder: Path) -> SearchPipeline:
@@ -113,7 +115,7 @@ def catalogue_of(items: pl.DataFrame) -> pl.DataFrame:
     ).sort("item_id")
 
 
-def query_vectors(queries: list[str], settings: Settings) -> NDArray[np.float32]:
+def query_vectors(queries: Sequence[str], settings: Settings) -> NDArray[np.float32]:
     """float32 (queries, D), from the cache where they were made before."""
     encoder = load_text_encoder(settings.text_encoder, settings.device)
     digest = hashlib.blake2b("\0".join([encoder.version, *queries]).encode("utf-8", "surrogatepass"), digest_size=16)
@@ -126,17 +128,22 @@ def query_vectors(queries: list[str], settings: Settings) -> NDArray[np.float32]
     return np.load(cached)
 
 
-def result_lists(judgements: Judgements, shop: SearchShop, queries: list[str] | None = None) -> list[Any]:
-    """The judged products of each query; `queries` asks other words for the same lists (misspelt ones)."""
-    from services.search.judged import ResultList  # noqa: PLC0415 - keeps `--help` quick
-
+def result_lists(
+    judgements: Judgements,
+    shop: SearchShop,
+    settings: Settings,
+    queries: Sequence[str] | None = None,
+    *,
+    correct: bool = True,
+) -> list[ResultList]:
+    """The judged products of each query, with the vector of what is searched for. `queries` asks other words for the
+    same lists (misspelt ones)."""
     asked = judgements.queries if queries is None else queries
+    vectors: Sequence[NDArray[np.float32] | None] = [None] * len(asked)
+    if shop.encodes:
+        understood = read_queries(shop.pipeline, asked, correct=correct)
+        searched = [query if read is None else read.searched for query, read in zip(asked, understood, strict=True)]
+        vectors = query_vectors(searched, settings)  # type: ignore[assignment] - rows of an array are arrays
     bounds = judgements.starts.tolist()
-    return [
-        ResultList(
-            asked[at],
-            shop.rows[judgements.item[bounds[at] : bounds[at + 1]]],
-            None if shop.vectors is None else shop.vectors[at],
-        )
-        for at in range(len(asked))
-    ]
+    items = (shop.rows[judgements.item[first:last]] for first, last in pairwise(bounds))
+    return [ResultList(*each) for each in zip(asked, items, vectors, strict=True)]

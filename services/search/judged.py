@@ -12,7 +12,8 @@ from services.search.item_terms import ItemTerms
 from services.search.pipeline import SearchPipeline
 from services.search.ranking import FusionRanker
 from services.search.reader import EmptyQuery, QueryTooLong
-from services.search.request import SearchRequest
+from services.search.request import MAX_QUERY, SearchRequest
+from services.search.understanding import UnderstoodQuery
 
 FloatArray = NDArray[np.float32]
 
@@ -30,13 +31,23 @@ class ResultList:
 @dataclass(frozen=True)
 class ListFeatures:
     """Rows of the lists one after the other: `features` float32 (rows, F); `lexical`, `dense`, `fused` float32 (rows,),
-    what simple rankers go by; `corrected` bool (lists,): whether the query was taken for misspelt."""
+    what simple rankers go by. By list: `searched`, the query as it was searched for; `terms`, its words in order of the
+    alphabet, equal for queries that ask the same; `corrected` bool, whether it was taken for misspelt."""
 
     features: FloatArray
     lexical: FloatArray
     dense: FloatArray
     fused: FloatArray
+    searched: list[str]
+    terms: list[str]
     corrected: NDArray[np.bool_]
+
+
+def read_queries(
+    pipeline: SearchPipeline, queries: Iterable[str], *, correct: bool = True
+) -> list[UnderstoodQuery | None]:
+    """Each query as search understands it; None for one that cannot be read."""
+    return [_read(pipeline, query, correct=correct) for query in queries]
 
 
 def list_features(
@@ -44,23 +55,36 @@ def list_features(
 ) -> ListFeatures:
     """The features of each list's results, in the list's own order. A query that cannot be read gives rows of zeros."""
     parts: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
-    corrected = []
+    read: list[tuple[str, str, bool]] = []
     fusion = FusionRanker()
     for each in lists:
         order = np.argsort(each.items, kind="stable")
         back = np.argsort(order, kind="stable")
-        request = SearchRequest(each.query[:512], correct=correct)
+        request = _request(each.query, correct=correct)
         try:
             asked = pipeline.judge(each.portrait, request, each.vector, now, each.items[order])
         except (EmptyQuery, QueryTooLong):
             nothing = np.zeros(len(back), np.float32)
             parts.append((np.zeros((len(back), len(FEATURES)), np.float32), nothing, nothing, nothing))
-            corrected.append(False)
+            read.append((each.query, each.query, False))
             continue
-        found = asked.candidates
+        found, query = asked.candidates, asked.query
         features = query_item_features(asked, terms)
         rows = (features, found.lexical, np.nan_to_num(found.dense, nan=-1), fusion.rank(asked).scores)
         parts.append(tuple(values[back] for values in rows))
-        corrected.append(asked.query.corrected is not None)
+        words = " ".join(sorted(word.alternatives[0].term for word in query.words))
+        read.append((query.searched, words, query.corrected is not None))
     columns = [np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True)]
-    return ListFeatures(*columns, np.array(corrected, bool))
+    searched, words, corrected = zip(*read, strict=True)
+    return ListFeatures(*columns, list(searched), list(words), np.array(corrected, bool))
+
+
+def _read(pipeline: SearchPipeline, query: str, *, correct: bool) -> UnderstoodQuery | None:
+    try:
+        return pipeline.read(_request(query, correct=correct))
+    except (EmptyQuery, QueryTooLong):
+        return None
+
+
+def _request(query: str, *, correct: bool) -> SearchRequest:
+    return SearchRequest(query[:MAX_QUERY], correct=correct)

@@ -26,14 +26,16 @@ def shop() -> Catalogue:
     )
 
 
+MIAS = (
+    event("mia", "lipstick", "purchase", 60 * DAY),
+    event("mia", "mascara", "view", DAY, dwell_ms=40_000, depth=0.5),
+    event("mia", "mascara", "click", 12 * HOUR, position=3),
+    event("mia", "serum", "rating", 0.0, rating=5),
+)
+
+
 def mias_events(catalogue: Catalogue) -> UserStates:
-    return states(
-        catalogue,
-        event("mia", "lipstick", "purchase", 60 * DAY),
-        event("mia", "mascara", "view", DAY, dwell_ms=40_000, depth=0.5),
-        event("mia", "mascara", "click", 12 * HOUR, position=3),
-        event("mia", "serum", "rating", 0.0, rating=5),
-    )
+    return states(catalogue, *MIAS)
 
 
 def parts(events: UserStates, catalogue: Catalogue, as_of: float = AS_OF) -> ChunkProfiles:
