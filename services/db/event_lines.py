@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services.core.columns import EVENT_COLUMNS, EVENT_ID, TIMESTAMP, USER_ID
 from services.db.copy import copy_csv, copy_lines_in
 from services.db.event_keys import event_keys
-from services.db.event_store import announce, ensure_partitions, insert_keys, months_of
+from services.db.event_store import insert_keys
 
 EVENT_KEY = "event_key"
 LINE_COLUMNS: tuple[str, ...] = (EVENT_KEY, *(c for c in EVENT_COLUMNS if c != "synthetic_time"))
@@ -57,11 +57,9 @@ def insert_lines(connection: Connection, batches: Sequence[EventLines]) -> list[
     known = insert_keys(connection, (keys[row] for row in rows), (micros[row] for row in rows))
     fresh = sorted(set(rows) - {rows[place] for place in known}) if known else rows
     if fresh:
-        ensure_partitions(connection, months_of(micros[row] for row in fresh))
         # A user's events lie together on the disk, and the user index is filled in order.
         ordered = sorted(fresh, key=lambda row: (users[row], micros[row]))
         copy_lines_in(connection, "events", LINE_COLUMNS, (lines[row] for row in ordered))
-        announce(connection)
     return list(_per_batch(fresh, [len(batch) for batch in batches]))
 
 

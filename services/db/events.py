@@ -14,7 +14,7 @@ from services.db.consent import of_consenting
 from services.db.copy import Table, as_frame, copy_batches, copy_in, copy_out
 from services.db.event_keys import event_key, event_keys
 from services.db.event_lines import EVENT_KEY
-from services.db.event_store import announce, ensure_partitions, insert_keys
+from services.db.event_store import insert_keys
 from services.db.pending import Reason, enqueue
 from services.db.session import raw
 
@@ -58,14 +58,11 @@ def insert_events(connection: Connection, rows: Table) -> InsertCounts:
     fresh = distinct if not known else distinct[_complement(known, distinct.height)]
     if fresh.is_empty():
         return InsertCounts(duplicates=frame.height)
-    months = fresh[TIMESTAMP].dt.convert_time_zone("UTC").dt.truncate("1mo").unique().sort()
-    ensure_partitions(connection, months.to_list())
     if "synthetic_time" in fresh.columns:
         fresh = fresh.with_columns(pl.col("synthetic_time").fill_null(False))
     # A user's events lie together on the disk, and the user index is filled in order: a tenth less work for the server.
     fresh = fresh.sort(USER_ID, TIMESTAMP, maintain_order=True)
     copy_in(connection, "events", fresh.select(EVENT_KEY, *(c for c in EVENT_COLUMNS if c in fresh.columns)))
-    announce(connection)
     return InsertCounts(fresh.height, frame.height - fresh.height, _count_unknown(connection, fresh))
 
 
