@@ -5,7 +5,7 @@ locks its rows in the transaction of its work, so that nobody takes a lease in t
 finds another fence and has to give up what it did.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -77,13 +77,23 @@ def hold(connection: Connection, owner: str, leases: Sequence[Lease]) -> None:
     Raises:
         LeaseLost: another process has taken one of them meanwhile.
     """
+    holding(connection, owner, leases)()
+
+
+def holding(connection: Connection, owner: str, leases: Sequence[Lease]) -> Callable[[], None]:
+    """Ask as `hold` does; what is returned looks at the answer, which in a pipeline comes with that to other questions,
+    and raises."""
     rows = raw(connection).execute(
         "SELECT partition, fence, snapshot::text, catalogue::text FROM tail_partitions "
         "WHERE partition = ANY(%s) AND owner = %s ORDER BY partition FOR UPDATE",
         ([lease.partition for lease in leases], owner),
     )
-    if [Lease(*row) for row in rows.fetchall()] != sorted(leases, key=lambda lease: lease.partition):
-        raise LeaseLost("Another process tails these partitions now: its work is theirs")
+
+    def check() -> None:
+        if [Lease(*row) for row in rows.fetchall()] != sorted(leases, key=lambda lease: lease.partition):
+            raise LeaseLost("Another process tails these partitions now: its work is theirs")
+
+    return check
 
 
 def advance(

@@ -5,7 +5,7 @@ therefore say exactly which events are new (docs/adr/0005), where a transaction 
 transaction that commits late or hold everybody up until it does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -175,19 +175,24 @@ def retry_quarantined(connection: Connection, partitions: Sequence[int], minutes
     return enqueue_selected(connection, users, (list(partitions), minutes), Reason.REBUILD)
 
 
-def standing(connection: Connection, user_ids: Sequence[str]) -> tuple[set[str], PendingUsers]:
-    """Those of the users who are left alone (in quarantine, or without consent), and who wait to be rebuilt, in one
-    round trip."""
+def standing(connection: Connection, user_ids: Sequence[str]) -> Callable[[], tuple[set[str], PendingUsers]]:
+    """Ask which of the users are left alone (in quarantine, or without consent), and who wait to be rebuilt; what is
+    returned gives the answer, which in a pipeline comes with that to other questions."""
     ids = list(user_ids)
     statement = f"""
         SELECT user_id, NULL FROM quarantined_users WHERE user_id = ANY(%s)
         UNION ALL SELECT user_id, NULL FROM users WHERE user_id = ANY(%s) AND {REFUSED}
         UNION ALL SELECT user_id, xmin::text FROM pending_users WHERE user_id = ANY(%s) AND reason = %s"""
-    rows = raw(connection).execute(statement, (ids, ids, ids, str(Reason.REBUILD))).fetchall()
-    waiting = [row for row in rows if row[1] is not None]
-    return {row[0] for row in rows if row[1] is None}, PendingUsers(
-        tuple(row[0] for row in waiting), tuple(row[1] for row in waiting)
-    )
+    cursor = raw(connection).execute(statement, (ids, ids, ids, str(Reason.REBUILD)))
+
+    def answer() -> tuple[set[str], PendingUsers]:
+        rows = cursor.fetchall()
+        waiting = [row for row in rows if row[1] is not None]
+        return {row[0] for row in rows if row[1] is None}, PendingUsers(
+            tuple(row[0] for row in waiting), tuple(row[1] for row in waiting)
+        )
+
+    return answer
 
 
 def count_quarantined(connection: Connection) -> int:

@@ -1,6 +1,6 @@
 """The states of users' profiles, each the fold of exactly the events that its snapshot shows; and those events."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 
@@ -61,14 +61,27 @@ def load_states(
     `lock` keeps other writers of these states off until the transaction ends; `skip_locked` leaves out those that
     another writer holds instead of waiting for it.
     """
+    return loading_states(connection, user_ids, lock=lock, skip_locked=skip_locked)()
+
+
+def loading_states(
+    connection: Connection, user_ids: Iterable[str], *, lock: bool = True, skip_locked: bool = False
+) -> Callable[[], pa.Table]:
+    """Ask as `load_states` does; what is returned gives the answer, which in a pipeline comes with that to other
+    questions."""
     columns = "user_id, totals, items, item_ids, log, neighbours, snapshot::text, reference_version, as_of"
     locking = f"FOR UPDATE{' SKIP LOCKED' if skip_locked else ''}" if lock else ""
     statement = f"SELECT {columns} FROM user_states WHERE user_id = ANY(%s) ORDER BY user_id {locking}"
-    with raw(connection).cursor(binary=True) as cursor:
-        rows = cursor.execute(statement, (list(user_ids),)).fetchall()
-    values = zip(*rows, strict=True) if rows else [()] * len(STATE_SCHEMA)
-    arrays = [pa.array(column, field.type) for column, field in zip(values, STATE_SCHEMA, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=STATE_SCHEMA)
+    cursor = raw(connection).cursor(binary=True)
+    cursor.execute(statement, (list(user_ids),))
+
+    def answer() -> pa.Table:
+        rows = cursor.fetchall()
+        values = zip(*rows, strict=True) if rows else [()] * len(STATE_SCHEMA)
+        arrays = [pa.array(column, field.type) for column, field in zip(values, STATE_SCHEMA, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=STATE_SCHEMA)
+
+    return answer
 
 
 def existing_states(connection: Connection, user_ids: Iterable[str]) -> set[str]:

@@ -19,9 +19,9 @@ from services.core.errors import PortraitError
 from services.core.logging import get_logger
 from services.db import pending, tail_log, user_states
 from services.db.consent import without_consent
-from services.db.leases import Lease, LeaseLost, advance, hold
+from services.db.leases import Lease, LeaseLost, advance, hold, holding
 from services.db.pending import Reason
-from services.db.session import transaction
+from services.db.session import raw, transaction
 from services.db.tail_log import Snapshot
 from services.profiles.catalogue_follower import CatalogueFollower
 from services.profiles.config import ProfileConfig
@@ -150,13 +150,15 @@ class Tail:
                 self.report.caught_up()
                 return False, seen.pending
             self.report.behind(delta.events.column("received_at"))
-            hold(connection, self.owner, self.leases)
+            held = delta.overflowing is not None or not delta.events.num_rows
+            if held:
+                hold(connection, self.owner, self.leases)
             leases = delta.leases
             if delta.overflowing is not None:
                 one = delta.overflowing
                 tail_log.enqueue_delta(connection, [one.partition], one.snapshot, seen.snapshot)
                 leases, self.report.overflowed = (*leases, one), True
-            received = self._update(connection, delta.events, view, seen.snapshot)
+            received = self._update(connection, delta.events, view, seen.snapshot, held=held)
             advance(connection, leases, snapshot=seen.snapshot)
         self.leases = tuple(replace(one, snapshot=seen.snapshot) if one in leases else one for one in self.leases)
         self.report.caught_up()
@@ -198,24 +200,38 @@ class Tail:
                 break
         return _Delta(pa.concat_tables(tables), tuple(done), snapshot)
 
-    def _update(self, connection: Connection, events: pa.Table, view: CatalogueView, snapshot: str) -> pa.ChunkedArray:
+    def _update(
+        self, connection: Connection, events: pa.Table, view: CatalogueView, snapshot: str, *, held: bool
+    ) -> pa.ChunkedArray:
         """Add the events to their users' states, some users after the others where states are large. Returns when those
-        were received that are in portraits now."""
+        were received that are in portraits now. `held`: the leases are locked already."""
         users = sorted(events.column(USER_ID).unique().to_pylist())
         received: list[pa.Array] = []
         while users:
             count = max(1, int(self.limits.state_bytes / self._state_bytes))
             some, users = users[:count], users[count:]
             theirs = of_users(events, some) if users or received else events
-            received += self._update_some(connection, some, theirs, view, snapshot).chunks
+            received += self._update_some(connection, some, theirs, view, snapshot, held=held).chunks
+            held = True
         return pa.chunked_array(received, MOMENT)
 
     def _update_some(
-        self, connection: Connection, users: list[str], events: pa.Table, view: CatalogueView, snapshot: str
+        self,
+        connection: Connection,
+        users: list[str],
+        events: pa.Table,
+        view: CatalogueView,
+        snapshot: str,
+        *,
+        held: bool,
     ) -> pa.ChunkedArray:
         """As `_update`, of these users, whose events they are."""
-        set_apart, requested = tail_log.standing(connection, users)
-        kept = user_states.load_states(connection, users, skip_locked=True)
+        with raw(connection).pipeline():  # one round trip: each is a wait for two processes' turns on a busy machine
+            check = (lambda: None) if held else holding(connection, self.owner, self.leases)
+            standing = tail_log.standing(connection, users)
+            states = user_states.loading_states(connection, users, skip_locked=True)
+        check()
+        (set_apart, requested), kept = standing(), states()
         self._state_bytes = max(kept.nbytes / max(kept.num_rows, 1), 0.9 * self._state_bytes)
         busy = self._busy(connection, users, kept)
         left_out = set_apart | busy
