@@ -5,7 +5,7 @@ A sum over items is those numbers brought to one time, t → t' multiplying by 2
 says of each item: one sparse product of (users × items) by (items × k).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class ProfileSums:
 
 def profile_sums(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> ProfileSums:
     """The sums of the users' states over what the catalogue says of their items."""
-    held = _Held(states, catalogue, config)
+    held = _Held.by(states, catalogue, config)
     known = held.of(held.row >= 0)
     fading = known.fading()
     weight = known.weight("long") * fading
@@ -64,22 +64,37 @@ def profile_sums(states: UserStates, catalogue: Catalogue, config: ProfileConfig
     )
 
 
+@dataclass(frozen=True)
 class _Held:
     """Rows of users' items that say anything, by user; `row` is that of the catalogue, −1 for an unknown item."""
 
-    def __init__(self, states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> None:
+    user: Ints
+    rows: NDArray[np.void]
+    row: Ints
+    mean: Floats
+    reference: Floats
+    config: ProfileConfig
+
+    @classmethod
+    def by(cls, states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> "_Held":
+        """All such rows of the states."""
         said = np.flatnonzero(states.rows["count"] > 0)
-        self.config, self.users = config, states.users
-        self.user, self.rows = states.user[said], states.rows[said]
-        self.row = catalogue.indices(states.item_ids)[states.item[said]]
-        self.mean = mean_ratings(*states.mean_rating_sums(), config)
-        self.reference = states.totals["reference"]
+        return cls(
+            user=states.user[said],
+            rows=states.rows[said],
+            row=catalogue.indices(states.item_ids)[states.item[said]],
+            mean=mean_ratings(*states.mean_rating_sums(), config),
+            reference=states.totals["reference"],
+            config=config,
+        )
+
+    @property
+    def users(self) -> int:
+        return len(self.reference)
 
     def of(self, kept: NDArray[np.bool_]) -> "_Held":
         """Some of the rows."""
-        part = object.__new__(_Held)
-        part.__dict__.update(self.__dict__, user=self.user[kept], rows=self.rows[kept], row=self.row[kept])
-        return part
+        return replace(self, user=self.user[kept], rows=self.rows[kept], row=self.row[kept])
 
     def weight(self, name: str) -> Floats:
         """Weights as of each row's own time, centred on the users' mean ratings."""
@@ -139,8 +154,8 @@ def _price(held: _Held, catalogue: Catalogue, states: UserStates) -> Floats:
     What a user looks at or pays for shows their price level whether they liked it or not: the weight is the evidence.
     """
     price = np.append(catalogue.price, np.nan)[held.row]
-    priced = held.of((price > 0) & (held.rows["unpriced"] > 0))
-    log = np.log(price[(price > 0) & (held.rows["unpriced"] > 0)])
+    kept = (price > 0) & (held.rows["unpriced"] > 0)
+    priced, log = held.of(kept), np.log(price[kept])
     weight = priced.rows["unpriced"] * priced.fading()
     listed = np.column_stack([priced.total(weight * log**power) for power in range(3)])
     return states.totals["paid"] + listed

@@ -31,15 +31,12 @@ class ResultList:
 @dataclass(frozen=True)
 class ListFeatures:
     """Rows of the lists one after the other: `features` float32 (rows, F); `lexical`, `dense`, `fused` float32 (rows,),
-    what simple rankers go by. By list: `searched`, the query as it was searched for; `terms`, its words in order of the
-    alphabet, equal for queries that ask the same; `corrected` bool, whether it was taken for misspelt."""
+    what simple rankers go by. `corrected` bool (lists,): whether the query was taken for misspelt."""
 
     features: FloatArray
     lexical: FloatArray
     dense: FloatArray
     fused: FloatArray
-    searched: list[str]
-    terms: list[str]
     corrected: NDArray[np.bool_]
 
 
@@ -55,7 +52,7 @@ def list_features(
 ) -> ListFeatures:
     """The features of each list's results, in the list's own order. A query that cannot be read gives rows of zeros."""
     parts: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
-    read: list[tuple[str, str, bool]] = []
+    corrected: list[bool] = []
     fusion = FusionRanker()
     for each in lists:
         order = np.argsort(each.items, kind="stable")
@@ -66,17 +63,15 @@ def list_features(
         except (EmptyQuery, QueryTooLong):
             nothing = np.zeros(len(back), np.float32)
             parts.append((np.zeros((len(back), len(FEATURES)), np.float32), nothing, nothing, nothing))
-            read.append((each.query, each.query, False))
+            corrected.append(False)
             continue
-        found, query = asked.candidates, asked.query
+        found = asked.candidates
         features = query_item_features(asked, terms)
         rows = (features, found.lexical, np.nan_to_num(found.dense, nan=-1), fusion.rank(asked).scores)
         parts.append(tuple(values[back] for values in rows))
-        words = " ".join(sorted(word.alternatives[0].term for word in query.words))
-        read.append((query.searched, words, query.corrected is not None))
+        corrected.append(asked.query.corrected is not None)
     columns = [np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True)]
-    searched, words, corrected = zip(*read, strict=True)
-    return ListFeatures(*columns, list(searched), list(words), np.array(corrected, bool))
+    return ListFeatures(*columns, np.array(corrected, bool))
 
 
 def _read(pipeline: SearchPipeline, query: str, *, correct: bool) -> UnderstoodQuery | None:
