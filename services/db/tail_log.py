@@ -20,6 +20,8 @@ from services.db.session import raw
 BEGINNING = "1:1:"
 """The snapshot that shows nothing."""
 
+_GLANCED = "portrait.glanced"
+"""The setting that holds a transaction's glance, for the questions that follow in the same round trip."""
 
 DELTA_TYPES: dict[str, pa.DataType] = {
     "user_id": pa.string(),
@@ -75,15 +77,27 @@ class Glance:
 def glance(connection: Connection, catalogue: str, partitions: Sequence[int]) -> Glance:
     """The current snapshot, the reference version in force, whether the catalogue has changed since a snapshot, and
     whether a user of these partitions waits in the queue."""
+    return glancing(connection, catalogue, partitions)()
+
+
+def glancing(connection: Connection, catalogue: str, partitions: Sequence[int]) -> Callable[[], Glance]:
+    """Ask as `glance` does; what is returned gives the answer, which in a pipeline comes with that to other questions.
+    The snapshot is this transaction's `_GLANCED` from then on."""
     statement = (
-        "SELECT pg_current_snapshot()::text, (SELECT coalesce(max(version), 0) FROM reference_statistics), "
+        f"SELECT set_config('{_GLANCED}', pg_current_snapshot()::text, true), "
+        "(SELECT coalesce(max(version), 0) FROM reference_statistics), "
         f"EXISTS (SELECT FROM catalogue_changes WHERE {_between(catalogue)} "
         "AND pg_visible_in_snapshot(txid, pg_current_snapshot())), "
         f"EXISTS (SELECT FROM pending_users WHERE {PARTITION_OF_USER} = ANY(%s))"
     )
-    row = raw(connection).execute(statement, (list(partitions),)).fetchone()
-    assert row is not None
-    return Glance(*row)
+    cursor = raw(connection).execute(statement, (list(partitions),))
+
+    def answer() -> Glance:
+        row = cursor.fetchone()
+        assert row is not None
+        return Glance(*row)
+
+    return answer
 
 
 def read_delta(
@@ -93,6 +107,14 @@ def read_delta(
 
     At most `limit` of them, in no order: a full table says that there may be more. `columns` are of `DELTA_TYPES`.
     """
+    return reading_delta(connection, partitions, old, new, columns, limit)()
+
+
+def reading_delta(
+    connection: Connection, partitions: Sequence[int], old: str, new: str | None, columns: Sequence[str], limit: int
+) -> Callable[[], pa.Table]:
+    """Ask as `read_delta` does, `new` being the snapshot of the transaction's glance where it is None; what is returned
+    gives the answer."""
     chosen = ", ".join("txid::text::bigint AS txid" if name == "txid" else name for name in columns)
     later = f"SELECT {chosen} FROM events WHERE txid >= %s::text::xid8 AND {_DELTA}"
     late = f"SELECT {chosen} FROM events WHERE txid = ANY(%s::text[]::xid8[]) AND {_DELTA}"
@@ -100,10 +122,16 @@ def read_delta(
     statement, values = later, [str(snapshot.xmax), *rest]
     if snapshot.in_progress:
         statement, values = f"{later} UNION ALL {late}", [*values, [str(xid) for xid in snapshot.in_progress], *rest]
-    with raw(connection).cursor(binary=True) as cursor:
-        rows = cursor.execute(f"{statement} LIMIT {int(limit)}", values, prepare=True).fetchall()
-    found = zip(*rows, strict=True) if rows else [()] * len(columns)
-    return pa.table({name: pa.array(values, DELTA_TYPES[name]) for name, values in zip(columns, found, strict=True)})
+    cursor = raw(connection).cursor(binary=True)
+    cursor.execute(f"{statement} LIMIT {int(limit)}", values, prepare=True)
+
+    def answer() -> pa.Table:
+        rows = cursor.fetchall()
+        found = zip(*rows, strict=True) if rows else [()] * len(columns)
+        arrays = [pa.array(values, DELTA_TYPES[name]) for name, values in zip(columns, found, strict=True)]
+        return pa.Table.from_arrays(arrays, list(columns))
+
+    return answer
 
 
 def enqueue_delta(connection: Connection, partitions: Sequence[int], old: str, new: str) -> int:
@@ -201,10 +229,11 @@ def count_quarantined(connection: Connection) -> int:
     return 0 if row is None else row[0]
 
 
-_DELTA = f"pg_visible_in_snapshot(txid, %s::pg_snapshot) AND type = ANY(%s) AND {PARTITION_OF_USER} = ANY(%s)"
+_NEW = f"(SELECT coalesce(%s::pg_snapshot, current_setting('{_GLANCED}', true)::pg_snapshot))"
+_DELTA = f"pg_visible_in_snapshot(txid, {_NEW}) AND type = ANY(%s) AND {PARTITION_OF_USER} = ANY(%s)"
 
 
-def _delta_values(partitions: Sequence[int], new: str) -> list[object]:
+def _delta_values(partitions: Sequence[int], new: str | None) -> list[object]:
     return [new, list(SIGNALS), list(partitions)]
 
 

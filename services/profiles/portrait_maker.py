@@ -14,6 +14,7 @@ from services.core.errors import DependencyDown
 from services.core.logging import get_logger
 from services.db import pending, tail_log, user_states
 from services.db.pending import Reason
+from services.db.session import raw
 from services.profiles.config import ProfileConfig
 from services.profiles.live_catalogue import CatalogueView
 from services.profiles.live_update import EVENTS, Batch, compute, compute_apart, moment
@@ -116,11 +117,14 @@ class PortraitMaker:
         return tables
 
     def _store(self, connection: Connection, table: pa.Table, snapshot: str) -> None:
-        """Write states, and the portraits online: before the commit, as they are made of committed events alone."""
+        """Write states, and meanwhile the portraits online: before the commit, as they are made of committed events
+        alone. Where a later state stands already, its portrait is published after this one."""
         users = table.column(USER_ID).to_pylist()
-        stored = user_states.write_states(connection, table, snapshot, neighbours=False)
         rows = zip(users, table.column("as_of").to_pylist(), table.column("packed").to_pylist(), strict=True)
-        if stored < len(users) or not self.publish(list(rows)):
+        with raw(connection).pipeline():
+            stored = user_states.writing_states(connection, table, snapshot)
+            published = self.publish(list(rows))
+        if stored() < len(users) or not published:
             pending.enqueue(connection, users, Reason.PUBLISH)
 
 

@@ -4,7 +4,7 @@ A tick reads what two snapshots differ by, adds it to the states of its users, w
 states and progress together (docs/adr/0005). Between ticks the queue of users to rebuild or publish is worked off.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -141,11 +141,15 @@ class Tail:
     def _tick(self) -> tuple[bool, bool]:
         """Whether there were new events, and whether users wait in the queue."""
         with transaction(self.engine) as connection:
-            seen = tail_log.glance(connection, self.catalogue.snapshot, self.partitions)
+            group = self._groups()[0]
+            with raw(connection).pipeline():
+                glance = tail_log.glancing(connection, self.catalogue.snapshot, self.partitions)
+                first = self._reading(connection, group, None, self.limits.events)
+            seen = glance()
             if any(not _follows(seen.snapshot, lease.snapshot) for lease in self.leases):
                 self._begin_anew(connection)
             view = self.catalogue.view(connection, seen)
-            delta = self._read(connection, seen.snapshot)
+            delta = self._read(connection, seen.snapshot, first())
             if not delta.events.num_rows and len(delta.leases) == len(self.leases):
                 self.report.caught_up()
                 return False, seen.pending
@@ -173,29 +177,43 @@ class Tail:
         connection.commit()
         raise LeaseLost("The event log was restored from a dump: its users are rebuilt")
 
-    def _read(self, connection: Connection, snapshot: str) -> _Delta:
-        """What is new, up to a bound: of partitions that have come equally far together, of fewer where it is much.
-
-        A single partition beyond the bound `overflows`: its users are rebuilt.
-        """
+    def _groups(self) -> list[list[Lease]]:
+        """The leases of partitions that have come equally far."""
         groups: dict[str, list[Lease]] = {}
         for lease in self.leases:
             groups.setdefault(lease.snapshot, []).append(lease)
+        return list(groups.values())
+
+    def _reading(
+        self, connection: Connection, leases: Sequence[Lease], new: str | None, most: int
+    ) -> Callable[[], pa.Table]:
+        """Ask for what is new in partitions that have come equally far, and one event more than `most`, which says that
+        there is more."""
+        numbers = [lease.partition for lease in leases]
+        return tail_log.reading_delta(connection, numbers, leases[0].snapshot, new, DELTA_COLUMNS, most + 1)
+
+    def _read(self, connection: Connection, snapshot: str, first: pa.Table) -> _Delta:
+        """What is new, up to a bound: of partitions that have come equally far together, of fewer where it is much.
+        `first`: the answer for the first of these groups.
+
+        A single partition beyond the bound `overflows`: its users are rebuilt.
+        """
         tables, done, left = [NOTHING], [], self.limits.events
-        for old, group in groups.items():
+        table: pa.Table | None = first
+        for group in self._groups():
             chosen = group
-            while chosen:
-                numbers = [lease.partition for lease in chosen]
-                table = tail_log.read_delta(connection, numbers, old, snapshot, DELTA_COLUMNS, left + 1)
+            while True:
+                if table is None:
+                    table = self._reading(connection, chosen, snapshot, left)()
                 if table.num_rows <= left:
                     break
                 if len(chosen) == 1:
                     overflowing = chosen[0] if left == self.limits.events else None
                     return _Delta(pa.concat_tables(tables), tuple(done), snapshot, overflowing)
-                chosen = chosen[: len(chosen) // 2]
+                chosen, table = chosen[: len(chosen) // 2], None
             tables.append(table)
             done += chosen
-            left -= table.num_rows
+            left, table = left - table.num_rows, None
             if len(chosen) < len(group):
                 break
         return _Delta(pa.concat_tables(tables), tuple(done), snapshot)
