@@ -42,10 +42,11 @@ def lines_of(frame: pl.DataFrame) -> EventLines:
     return EventLines(keys, frame[TIMESTAMP].dt.epoch("us").to_list(), frame[USER_ID].to_list(), lines)
 
 
-def insert_lines(connection: Connection, batches: Sequence[EventLines]) -> list[int]:
+def insert_lines(connection: Connection, batches: Sequence[EventLines], *, lock_ms: int | None = None) -> list[int]:
     """Store the events of several batches whose id is new; returns how many that were, of each batch.
 
-    Of events that share an id the first counts. Everything happens in the caller's transaction.
+    Of events that share an id the first counts. Everything happens in the caller's transaction, which with `lock_ms`
+    waits no longer than that for others' locks.
     """
     keys, micros, users, lines = (
         [value for batch in batches for value in getattr(batch, name)] for name in ("keys", "micros", "users", "lines")
@@ -54,7 +55,7 @@ def insert_lines(connection: Connection, batches: Sequence[EventLines]) -> list[
         return [0] * len(batches)
     first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
     rows = sorted(first.values())
-    known = insert_keys(connection, (keys[row] for row in rows), (micros[row] for row in rows))
+    known = insert_keys(connection, (keys[row] for row in rows), (micros[row] for row in rows), lock_ms=lock_ms)
     fresh = sorted(set(rows) - {rows[place] for place in known}) if known else rows
     if fresh:
         # A user's events lie together on the disk, and the user index is filled in order.

@@ -12,12 +12,15 @@ CHANNEL = "portrait_events"
 """LISTEN to it to hear of committed events."""
 
 
-def insert_keys(connection: Connection, keys: Iterable[str], micros: Iterable[int]) -> list[int]:
+def insert_keys(
+    connection: Connection, keys: Iterable[str], micros: Iterable[int], *, lock_ms: int | None = None
+) -> list[int]:
     """Write the keys of events, which must differ; returns the row numbers of those that were there already.
 
     In key order and in one statement: batches that share keys wait for each other instead of counting an event twice
     or waiting in a circle. `micros` are the event times in microseconds since 1970. The months' partitions are there
     afterwards, and whoever follows the event log is woken once this transaction is committed: all in one round trip.
+    With `lock_ms`, this transaction waits no longer than that for others' locks.
     """
     statement = """
         WITH batch AS MATERIALIZED (
@@ -32,7 +35,12 @@ def insert_keys(connection: Connection, keys: Iterable[str], micros: Iterable[in
           WHERE to_regclass('events_' || to_char(month, 'YYYY_MM')) IS NULL)
         FROM batch WHERE event_key NOT IN (SELECT event_key FROM fresh)"""
     arrays = ("{" + ",".join(keys) + "}", "{" + ",".join(map(str, micros)) + "}")
-    known, _, absent = raw(connection).execute(statement, (*arrays, CHANNEL)).fetchone()
+    driver = raw(connection)
+    with driver.pipeline():  # which sends the transaction's BEGIN along
+        if lock_ms is not None:
+            driver.execute(f"SET LOCAL lock_timeout = {int(lock_ms)}")
+        answer = driver.execute(statement, (*arrays, CHANNEL))
+    known, _, absent = answer.fetchone()
     if absent:
         _add_partitions(connection, absent)
     return known or []

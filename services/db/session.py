@@ -1,14 +1,22 @@
 """Engines and transactions. A transaction is committed at the edge of a request or task, nowhere else."""
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.core.errors import DependencyDown
 from services.db.failures import unavailable
+
+LAST_USE = "last_use"
+TRUSTED_S = 10.0
+"""For so long after its use a connection on which nothing came in is taken as alive; to ask takes a round trip."""
 
 
 def make_engine(sqlalchemy_url: str, *, pool_size: int = 5, statement_timeout_ms: int = 0) -> Engine:
@@ -20,16 +28,23 @@ def make_engine(sqlalchemy_url: str, *, pool_size: int = 5, statement_timeout_ms
         max_overflow=0,
         connect_args={"options": options, "application_name": "portrait", "connect_timeout": 5},
     )
+    event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _check_alive)
     return engine
 
 
-def _check_alive(dbapi_connection: psycopg.Connection, _record: object, _proxy: object) -> None:
-    """Have the pool connect anew when the server went away meanwhile.
+def _note_use(_dbapi_connection: psycopg.Connection | None, record: ConnectionPoolEntry) -> None:
+    record.info[LAST_USE] = time.monotonic()
+
+
+def _check_alive(dbapi_connection: psycopg.Connection, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool connect anew when the server went away meanwhile: of a connection in use lately the system knows.
 
     SQLAlchemy's own check sends an empty statement as any other, which psycopg prepares under a new name each time,
     since an empty answer is none: a backend kept them all, some hundred bytes a transaction.
     """
+    if time.monotonic() - record.info.get(LAST_USE, -inf) < TRUSTED_S and not _has_heard(dbapi_connection):
+        return
     before = dbapi_connection.autocommit
     try:
         dbapi_connection.autocommit = True
@@ -37,6 +52,13 @@ def _check_alive(dbapi_connection: psycopg.Connection, _record: object, _proxy: 
         dbapi_connection.autocommit = before
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise InvalidatePoolError from error
+
+
+def _has_heard(connection: psycopg.Connection) -> bool:
+    """Whether something came in unasked: that the server ends, most likely."""
+    heard = select.poll()
+    heard.register(connection.fileno(), select.POLLIN)
+    return bool(heard.poll(0))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from services.core.errors import NotReady, PortraitError
 from services.core.logging import get_logger
 from services.db.event_lines import insert_lines
 from services.db.failures import RETRIED, sqlstate, unavailable
-from services.db.session import raw, transaction
+from services.db.session import transaction
 from services.ingest.batches import Rejection
 from services.ingest.events import EncodedBatch, encode_events
 
@@ -199,8 +199,7 @@ class EventWriter:
         for attempt in range(1, TRIES + 1):
             try:
                 with transaction(self._engine) as connection:
-                    raw(connection).execute(f"SET LOCAL lock_timeout = {lock_ms}")
-                    return insert_lines(connection, [request.batch.events for request in requests])
+                    return insert_lines(connection, [request.batch.events for request in requests], lock_ms=lock_ms)
             except (SQLAlchemyError, psycopg.Error) as error:
                 if sqlstate(error) not in RETRIED or attempt == TRIES:
                     raise
