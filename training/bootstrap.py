@@ -40,3 +40,14 @@ def bootstrap_means(
     return {
         name: Interval(*map(float, row)) for name, row in zip(values, zip(mean, low, high, strict=True), strict=True)
     }
+
+
+def ratio_of_means(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], *, resamples: int = 1_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Ratio of the means with its 95% interval, resampling users (both of one user together), to four places."""
+    drawn = np.random.default_rng(seed).integers(0, len(ours), (resamples, len(ours)))
+    ratios = ours[drawn].mean(axis=1) / np.maximum(theirs[drawn].mean(axis=1), 1e-9)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    mean = ours.mean() / max(theirs.mean(), 1e-9)
+    return round(float(mean), 4), round(float(low), 4), round(float(high), 4)

@@ -24,7 +24,7 @@ from services.recommend.pipeline import RecommendationPipeline
 from services.registry.artefact import write_artefact
 from services.registry.manifest import DataRange, Measured, ModelManifest, feature_hash
 from services.registry.registry import ModelRegistry
-from training.bootstrap import bootstrap_means
+from training.bootstrap import bootstrap_means, ratio_of_means
 from training.commit import commit
 from training.compare import Builders, ShopData, catalogue_of
 from training.configs import RunConfig, run_config
@@ -44,7 +44,6 @@ __all__ = ["Builders", "ServedLists", "ShopData", "TrackingConfig", "train_and_p
 MEASURED_SHARE, MOST_MEASURED = 0.25, 3_000
 """Of the held-out users, those who do not teach the ranker but tell what it is worth."""
 METRICS = ("recall@10", "ndcg@10", "recall@100")
-RESAMPLES = 1_000
 EXPLAINED_USERS = 50
 """Of whose candidates the features' importances are taken."""
 FORGOTTEN_S = 7 * 86_400
@@ -111,7 +110,7 @@ def train_and_publish(
             data=known,
             metrics=_measured(made.values),
             baseline=_measured(made.baseline),
-            gain=_gain(made.values["ndcg@10"], made.baseline["ndcg@10"]),
+            gain=Measured(*ratio_of_means(made.values["ndcg@10"], made.baseline["ndcg@10"])),
             epochs=made.models.earlier.trained.epochs,
             seconds=made.seconds,
             commit=commit(),
@@ -235,15 +234,6 @@ def _per_user(
 def _measured(values: dict[str, NDArray[np.float64]]) -> dict[str, Measured]:
     found = bootstrap_means(values)
     return {name: Measured(*(round(v, 6) for v in (i.mean, i.low, i.high))) for name, i in found.items()}
-
-
-def _gain(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Measured:
-    """Ratio of the means with its 95% interval, resampling users (both of one user together)."""
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(ours), (RESAMPLES, len(ours)))
-    ratios = ours[drawn].mean(axis=1) / np.maximum(theirs[drawn].mean(axis=1), 1e-9)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return Measured(*(round(float(v), 4) for v in (ours.mean() / max(theirs.mean(), 1e-9), low, high)))
 
 
 def data_range(log: EventLog) -> DataRange:

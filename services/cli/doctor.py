@@ -57,6 +57,7 @@ def examine(settings: Settings) -> Iterator["Finding"]:
     yield check_encoder("image encoder", settings.image_encoder)
     yield check_snapshot(settings)
     yield check_search_index(settings)
+    yield check_search_ranker(settings)
     try:
         addresses = resolve_addresses(settings)
     except NotRunning as error:
@@ -119,6 +120,30 @@ def check_search_index(settings: Settings) -> "Finding":
             "search index", "there is no search index yet", "import items; a worker then builds it by itself"
         )
     return ok("search index", f"{folder.name}, {human_seconds(time.time() - folder.stat().st_mtime)} old")
+
+
+def check_search_ranker(settings: Settings) -> "Finding":
+    """Whether the search ranker that should serve can: whole, and made for the features and vectors of today."""
+    from services.core.errors import CorruptArtefact, NotFound  # noqa: PLC0415 - loaded when needed
+    from services.features.snapshot import current_snapshot  # noqa: PLC0415 - loads NumPy
+    from services.features.snapshot_files import read_manifest  # noqa: PLC0415 - as above
+    from services.registry.registry import UNTRAINED, ModelRegistry, Needs  # noqa: PLC0415 - as above
+    from services.registry.search_artefact import load_search_ranker  # noqa: PLC0415 - as above
+    from services.runtime.checks import ok, wrong  # noqa: PLC0415 - loaded when needed
+    from services.search.features import FEATURES  # noqa: PLC0415 - as above
+
+    paths = HomePaths(settings.home)
+    registry = ModelRegistry(paths.search_rankers, UNTRAINED)
+    cure = "train it again with `portrait train --what search-ranker`, or `portrait models rollback --search`"
+    try:
+        champion = registry.rollout().champion
+        if champion == UNTRAINED:
+            return ok("search ranker", "untrained: weights set by hand")
+        folder = current_snapshot(paths.snapshots)
+        load_search_ranker(registry, champion, Needs(FEATURES, None if folder is None else read_manifest(folder).space))
+    except (CorruptArtefact, NotFound) as error:
+        return wrong("search ranker", f"the untrained one serves: {error.detail}", cure)
+    return ok("search ranker", champion)
 
 
 def check_migrations(addresses: Addresses) -> "Finding":

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from services.registry.registry import ModelRegistry
 
 SHOWN_FEATURES = 10
+LISTED = ("recall@10", "ndcg@10")
 
 Json = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
-Version = Annotated[str, typer.Argument(help="A version of `portrait models list`; `linear-blend` is always there.")]
+Search = Annotated[bool, typer.Option("--search", help="The rankers of search, instead of what recommends.")]
+Version = Annotated[
+    str, typer.Argument(help="Of `portrait models list`; `linear-blend`, of search `untrained`, is there.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,11 +30,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="models")
 
 
-def list_models(json: Json = False) -> None:
+def list_models(search: Search = False, json: Json = False) -> None:
     """All versions, newest first, with what they reach on users held out of their training."""
     import msgspec  # noqa: PLC0415 - loaded when needed: --help stays quick
 
-    registry = _registry()
+    registry = _registry(search)
     rollout, versions = registry.rollout(), registry.versions()
     if json:
         found = [msgspec.to_builtins(manifest) for manifest in versions]
@@ -42,22 +46,22 @@ def list_models(json: Json = False) -> None:
             manifest.version,
             roles.get(manifest.version, ""),
             f"{datetime.fromtimestamp(manifest.created, UTC):%Y-%m-%d %H:%M}",
-            f"{manifest.metrics['recall@10'].mean:.4f}",
-            f"{manifest.metrics['ndcg@10'].mean:.4f}",
+            *(f"{manifest.metrics[name].mean:.4f}" if name in manifest.metrics else "" for name in LISTED),
             f"{manifest.gain.mean:.3f} ({manifest.gain.low:.3f}–{manifest.gain.high:.3f})",
             f"{manifest.data.events:,}",
         )
         for manifest in versions
     ]
-    rows.append(("linear-blend", roles.get("linear-blend", ""), "", "", "", "1", ""))
-    print_table(("version", "role", "trained (UTC)", "Recall@10", "NDCG@10", "over the blend", "events"), rows)
+    rows.append((registry.baseline, roles.get(registry.baseline, ""), "", "", "", "1", ""))
+    over = f"over {registry.baseline}"
+    print_table(("version", "role", "trained (UTC)", "Recall@10", "NDCG@10", over, "events"), rows)
 
 
-def show(version: Version, json: Json = False) -> None:
+def show(version: Version, search: Search = False, json: Json = False) -> None:
     """Everything a version says of itself."""
     import msgspec  # noqa: PLC0415 - loaded when needed: --help stays quick
 
-    manifest = _registry().manifest(version)
+    manifest = _registry(search).manifest(version)
     document = msgspec.to_builtins(manifest)
     if json:
         print_json(document)
@@ -70,7 +74,7 @@ def show(version: Version, json: Json = False) -> None:
     ]
     rows += [(f"data {name}", value) for name, value in data.items()]
     rows += [
-        (f"{name}, over the blend's {manifest.baseline[name].mean:.4f}", f"{m.mean:.4f} ({m.low:.4f}–{m.high:.4f})")
+        (f"{name}, the baseline's being {manifest.baseline[name].mean:.4f}", f"{m.mean:.4f} ({m.low:.4f}–{m.high:.4f})")
         for name, m in manifest.metrics.items()
     ]
     rows += [(f"encoder {name}", value) for name, value in manifest.encoders.items()]
@@ -85,7 +89,9 @@ def show(version: Version, json: Json = False) -> None:
 
 
 def promote(
-    version: Version, force: Annotated[bool, typer.Option(help="Whatever the quality gate says.")] = False
+    version: Version,
+    search: Search = False,
+    force: Annotated[bool, typer.Option(help="Whatever the quality gate says.")] = False,
 ) -> None:
     """Let a version serve, if it is not worse than what serves. Gateways take it up within seconds."""
     from services.core.paths import HomePaths  # noqa: PLC0415 - loaded when needed: --help stays quick
@@ -94,24 +100,26 @@ def promote(
     from services.features.snapshot_files import read_manifest  # noqa: PLC0415 - as above
     from services.features.transforms import FEATURES  # noqa: PLC0415 - as above
     from services.registry.registry import Needs  # noqa: PLC0415 - as above
+    from services.search.features import FEATURES as SEARCH_FEATURES  # noqa: PLC0415 - as above
 
     folder = current_snapshot(HomePaths(get_settings().home).snapshots)
-    needs = Needs(FEATURES, None if folder is None else read_manifest(folder).space)
-    verdict = _registry().promote(version, force=force, needs=needs)
+    needs = Needs(SEARCH_FEATURES if search else FEATURES, None if folder is None else read_manifest(folder).space)
+    verdict = _registry(search).promote(version, force=force, needs=needs)
     console().print(f"{version} serves: {verdict.reason}")
 
 
-def rollback() -> None:
+def rollback(search: Search = False) -> None:
     """Let the version serve again that served before."""
-    console().print(f"{_registry().rollback()} serves again")
+    console().print(f"{_registry(search).rollback()} serves again")
 
 
 def canary(
     version: Annotated[str | None, typer.Argument(help="The version to try; none ends the trial.")] = None,
     share: Annotated[float, typer.Option(help="Share of the users who get it.")] = 0.05,
+    search: Search = False,
 ) -> None:
     """Serve a version to a share of the users, always the same ones."""
-    found = _registry().try_out(version, share)
+    found = _registry(search).try_out(version, share)
     console().print(
         "no canary" if found.canary is None else f"{found.canary} answers {found.canary_share:.1%} of the users"
     )
@@ -122,7 +130,7 @@ def shadow(
     share: Annotated[float, typer.Option(help="Share of the requests for which it is computed.")] = 0.05,
 ) -> None:
     """Compute a version beside what serves, and show it to nobody: `portrait_shadow_overlap` tells how they differ."""
-    found = _registry().try_out(version, share, shadow=True)
+    found = _registry(False).try_out(version, share, shadow=True)
     console().print(
         "no shadow" if found.shadow is None else f"{found.shadow} is computed for {found.shadow_share:.1%} of requests"
     )
@@ -184,10 +192,13 @@ def shadow_overlap(http_url: str | None, key: str = "") -> dict[str, float]:
     return {"requests": count, "overlap": float(values["sum"]) / count} if count else {}
 
 
-def _registry() -> "ModelRegistry":
+def _registry(search: bool) -> "ModelRegistry":
     from services.core.paths import HomePaths  # noqa: PLC0415 - loaded when needed: --help stays quick
     from services.core.settings import get_settings  # noqa: PLC0415 - as above
-    from services.registry.storage import open_registry  # noqa: PLC0415 - as above
+    from services.registry.storage import open_registry, open_search_registry  # noqa: PLC0415 - as above
 
     settings = get_settings()
-    return open_registry(HomePaths(settings.home).models, settings.storage_url)
+    paths = HomePaths(settings.home)
+    if search:
+        return open_search_registry(paths, settings.storage_url)
+    return open_registry(paths.models, settings.storage_url)

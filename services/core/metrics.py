@@ -166,6 +166,11 @@ class ServingMetrics:
         self.search_index_items = Gauge(
             "portrait_search_index_items", "Items in the search index served", registry=self.registry
         )
+        self.search_ranker_failures = Counter(
+            "portrait_search_ranker_failures_total",
+            "Trained search rankers that were refused: the untrained one serves",
+            registry=self.registry,
+        )
         self.search_index_failures = Counter(
             "portrait_search_index_failures_total",
             "Search indexes and query memories that could not be opened: the old ones serve on",

@@ -55,6 +55,11 @@ class HomePaths:
         return self.home / "models"
 
     @property
+    def search_rankers(self) -> Path:
+        """Trained rankers of search, a folder a version, as under `models`."""
+        return self.home / "search-rankers"
+
+    @property
     def datasets(self) -> Path:
         """Training sets, exported once (see `services.features.served_lists`)."""
         return self.home / "datasets"

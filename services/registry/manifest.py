@@ -9,6 +9,8 @@ from services.core.errors import CorruptArtefact
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MODELS, SEARCH_RANKER = "models", "search-ranker"
+"""Kinds of versions: a user model with its ranker, and a ranker of search."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class FileEntry(msgspec.Struct, frozen=True):
 class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a model.
 
+    `kind`: `MODELS` or `SEARCH_RANKER`; of the latter `baseline` is what the untrained ranker reaches.
     `created` epoch seconds; `space`: the content vectors its item tower reads (encoder and fusion versions);
     `features`: names of what its ranker reads, `feature_service` and `feature_hash`: the Feast service that serves them
     and a digest of the transforms' columns; `snapshot`: the item snapshot it was trained beside. `metrics` and
@@ -66,6 +69,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     gain: Measured
     epochs: int
     seconds: float
+    kind: str = MODELS
     commit: str = ""
     taught_by: str = "candidates"
     dataset: str = ""

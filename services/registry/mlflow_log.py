@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from services.core.logging import get_logger
-from services.registry.manifest import ModelManifest
+from services.registry.manifest import MODELS, ModelManifest
 
 EXPERIMENT = "portrait"
 REGISTERED_MODEL = "portrait"
@@ -110,12 +110,13 @@ class MlflowRun:
     def _register(self, manifest: ModelManifest) -> None:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - slow: see `begin_run`
 
+        name = REGISTERED_MODEL if manifest.kind == MODELS else f"{REGISTERED_MODEL}-{manifest.kind}"
         try:
-            self._client.get_registered_model(REGISTERED_MODEL)
+            self._client.get_registered_model(name)
         except MlflowException:
-            self._client.create_registered_model(REGISTERED_MODEL)
+            self._client.create_registered_model(name)
         source = f"{self._client.get_run(self.run_id).info.artifact_uri}/model"
-        self._client.create_model_version(REGISTERED_MODEL, source, self.run_id, tags=manifest_tags(manifest))
+        self._client.create_model_version(name, source, self.run_id, tags=manifest_tags(manifest))
 
     def end(self, failed: bool = False) -> None:
         """Close the run."""

@@ -19,8 +19,8 @@ from services.registry.gate import Verdict, judge
 from services.registry.manifest import MANIFEST, ModelManifest, feature_hash, read_manifest, verify, write_manifest
 
 ROLLOUT = "rollout.json"
-BLEND = "linear-blend"
-"""The version that is always there: no model, weights set by hand."""
+BLEND, UNTRAINED = "linear-blend", "untrained"
+"""The versions that are always there, of recommendations and of search: no model, weights set by hand."""
 REMEMBERED = 20
 
 
@@ -58,8 +58,9 @@ class Needs:
 class ModelRegistry:
     """Reads and changes the models folder; any number of processes may read while one changes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, baseline: str = BLEND) -> None:
+        """`baseline`: the version that is always there and serves first."""
+        self.folder, self.baseline = folder, baseline
 
     def publish(self, made: Path, manifest: ModelManifest) -> str:
         """Move a folder of model files into the registry, whole or not at all. Returns the version.
@@ -107,8 +108,17 @@ class ModelRegistry:
         """
         return load_artefact(self._existing(version))
 
+    def verified(self, version: str) -> tuple[Path, ModelManifest]:
+        """A version's folder and manifest, once every file was found as it says.
+
+        Raises:
+            NotFound, CorruptArtefact: it is not there, or not what its manifest says.
+        """
+        folder = self._existing(version)
+        return folder, verify(folder)
+
     def rollout(self) -> Rollout:
-        """What serves now. Without a file: the linear blend.
+        """What serves now. Without a file: the baseline.
 
         Raises:
             CorruptArtefact: the file cannot be read.
@@ -116,7 +126,7 @@ class ModelRegistry:
         try:
             return msgspec.json.decode((self.folder / ROLLOUT).read_bytes(), type=Rollout)
         except FileNotFoundError:
-            return Rollout()
+            return Rollout(champion=self.baseline)
         except (OSError, msgspec.DecodeError) as error:
             raise CorruptArtefact(f"{self.folder / ROLLOUT} cannot be read: promote a model again") from error
 
@@ -130,8 +140,8 @@ class ModelRegistry:
             Conflict: it does not pass.
         """
         now = self._readable_rollout()
-        if version == BLEND:
-            verdict = Verdict(True, "the linear blend needs no model")
+        if version == self.baseline:
+            verdict = Verdict(True, f"{version} needs no model")
         else:
             candidate = verify(self._existing(version))
             if needs is not None:
@@ -154,7 +164,7 @@ class ModelRegistry:
         if not now.before:
             raise Conflict("There is nothing to go back to: nothing served before")
         version = now.before[-1]
-        if version != BLEND:
+        if version != self.baseline:
             verify(self._existing(version))
         self._write(Rollout(champion=version, before=now.before[:-1]))
         return version
@@ -168,7 +178,7 @@ class ModelRegistry:
         """
         if not 0 <= share <= 1:
             raise InvalidInput(f"A share lies between 0 and 1; {share} does not")
-        if version is not None and version != BLEND:
+        if version is not None and version != self.baseline:
             verify(self._existing(version))
         now = self._readable_rollout()
         share = share if version is not None else 0.0
@@ -181,9 +191,9 @@ class ModelRegistry:
         return changed
 
     def _judged_against(self, champion: str) -> ModelManifest | None:
-        """The champion's manifest; None for the blend, and for one that is gone or damaged."""
+        """The champion's manifest; None for the baseline, and for one that is gone or damaged."""
         try:
-            return None if champion == BLEND else self.manifest(champion)
+            return None if champion == self.baseline else self.manifest(champion)
         except (NotFound, CorruptArtefact):
             return None
 
@@ -191,7 +201,7 @@ class ModelRegistry:
         try:
             return self.rollout()
         except CorruptArtefact:
-            return Rollout()
+            return Rollout(champion=self.baseline)
 
     def _existing(self, version: str) -> Path:
         self._check_name(version)

@@ -78,6 +78,12 @@ class SearchPipeline:
         other._memory = memory
         return other
 
+    def with_ranker(self, ranker: CandidateRanker) -> "SearchPipeline":
+        """The same with another ranker."""
+        other = copy(self)
+        other.ranker = ranker
+        return other
+
     def read(self, request: SearchRequest) -> UnderstoodQuery:
         """The query as it is understood, before anything is searched for.
 

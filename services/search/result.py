@@ -16,6 +16,8 @@ class Mode(StrEnum):
     """No item holds all the words: those that hold the most telling ones were counted."""
     UNPERSONALISED = "unpersonalised"
     """Nothing of a user went into the order."""
+    RANKER_REFUSED = "ranker-refused"
+    """The trained ranker that should serve cannot: the untrained one made the order."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keeps this host's snapshots and models the same as those in object storage, where one is configured."""
+"""Keeps this host's snapshots, models and search rankers as they are in object storage, where one is configured."""
 
 import fcntl
 import threading
@@ -8,7 +8,7 @@ from services.core.logging import get_logger
 from services.core.paths import HomePaths
 from services.core.storage import ObjectStorage
 from services.features.snapshot_storage import pull_snapshot
-from services.registry.storage import StoredRegistry
+from services.registry.storage import StoredRegistry, stored_search_registry
 
 POLL_S = 2.0
 
@@ -24,7 +24,7 @@ class Mirror:
     def __init__(self, paths: HomePaths, storage_url: str) -> None:
         self._snapshots = paths.snapshots
         self._storage = ObjectStorage(storage_url)
-        self._registry = StoredRegistry(paths.models, self._storage)
+        self._registries = (StoredRegistry(paths.models, self._storage), stored_search_registry(paths, self._storage))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
         self.failure: str | None = None
@@ -40,12 +40,13 @@ class Mirror:
             self._thread.join(timeout=2)
 
     def pull(self) -> None:
-        """Fetch the current snapshot and the models that serve; a failure is logged once and tried again."""
+        """Fetch the current snapshot, and the models and rankers that serve; what fails is logged once."""
         self._snapshots.mkdir(parents=True, exist_ok=True)
         try:
             with (self._snapshots / ".pull.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                self._registry.pull()
+                for registry in self._registries:
+                    registry.pull()
                 pull_snapshot(self._snapshots, self._storage)
         except (PortraitError, OSError) as error:
             if self.failure != str(error):

@@ -9,8 +9,9 @@ from services.recommend.request import RecentEvent, RecommendationRequest
 from services.recommend.result import Recommendation
 from services.recommend.user import CONTEXT_KEYS
 from services.registry.manifest import feature_hash
+from services.serve.buckets import in_share
 from services.serve.portraits import Reading
-from services.serve.serving import BUCKETS, Serving, bucket
+from services.serve.serving import Serving
 
 FEATURE_HASH = feature_hash(FEATURES)
 
@@ -30,7 +31,7 @@ def logged_request(
 
     None also for a list that is empty, or made from a portrait that stood in for one which could not be read.
     """
-    if found.features is None or reading.degraded or bucket(request_id) >= share * BUCKETS:
+    if found.features is None or reading.degraded or not in_share(request_id, share):
         return None
     return LoggedRequest(
         request_id=request_id,

@@ -1,7 +1,7 @@
 """Search as it is served: the published index, query memory and synonyms over a snapshot, opened beside the old."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -21,14 +21,15 @@ from services.search.item_terms_store import item_terms_of
 from services.search.pipeline import SearchPipeline
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
-from services.search.ranker import UntrainedRanker
-from services.search.result import SearchResult
+from services.search.result import Mode, SearchResult
 from services.search.suggest.build import current_suggestions, lookup_key
 from services.search.suggest.suggester import Suggester
 from services.search.synonyms import FILE as SYNONYMS
 from services.search.synonyms import SynonymFile
 from services.search.understanding import UnderstoodQuery
+from services.serve.buckets import in_share
 from services.serve.search_answers import SuggestedText
+from services.serve.search_rankers import Rankers, SearchRankers, mark
 from services.serve.search_request import WireSearch
 
 FOLDING = PipelineConfig()
@@ -40,11 +41,18 @@ log = get_logger("gateway")
 
 @dataclass(frozen=True)
 class Searching:
-    """Everything that answers a search. A request keeps the one it started with."""
+    """Everything that answers a search. A request keeps the one it started with.
+
+    `canary`, if any, answers `canary_share` of the users. `ranker_refused`: the trained ranker that should serve could
+    not be loaded.
+    """
 
     snapshot: ItemSnapshot
     index: SearchIndex
     pipeline: SearchPipeline
+    canary: SearchPipeline | None = None
+    canary_share: float = 0.0
+    ranker_refused: bool = False
     memory: BoundMemory | None = None
     suggester: Suggester | None = None
 
@@ -61,7 +69,14 @@ class Searching:
             nobody = cold_portrait("", now) if portrait is None else portrait
             folded = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
             portrait = msgspec.structs.replace(folded, event_count=max(folded.event_count, len(folded.recent_items)))
-        return self.pipeline.search(portrait, request, vector, now, understood=understood)
+        found = self.pipeline_of(request.user_id).search(portrait, request, vector, now, understood=understood)
+        return replace(found, modes=(*found.modes, Mode.RANKER_REFUSED)) if self.ranker_refused else found
+
+    def pipeline_of(self, user_id: str | None) -> SearchPipeline:
+        """The pipeline that answers a user: always the same one during a trial; nobody's searches are not tried on."""
+        if self.canary is None or user_id is None or not in_share(user_id, self.canary_share):
+            return self.pipeline
+        return self.canary
 
     def suggest(self, typed: str, portrait: Portrait | None, recent: Sequence[str], count: int) -> list[SuggestedText]:
         """Completions of what has been typed: the user's own `recent` searches, newest first, then the shop's."""
@@ -83,11 +98,15 @@ class SearchFiles:
         metrics: ServingMetrics,
         config: SearchConfig | None = None,
         on_first: Callable[[], None] = lambda: None,
+        rankers: Path | None = None,
     ) -> None:
-        """`on_first` is called when an index has been opened for the first time: there will be searches."""
+        """`on_first` is called when an index has been opened for the first time: there will be searches. `rankers`:
+        the registry of trained ones."""
         self._search, self._suggest, self._metrics, self._on_first = search, suggest, metrics, on_first
         self._config = config
-        self._published: tuple[object, ...] = (None, None, None, None)
+        self._published: tuple[object, ...] = (None,) * 5
+        self._rankers = SearchRankers(rankers, metrics)
+        self._ranked: tuple[object, Rankers] | None = None
         self._suggester: tuple[Path | None, Suggester | None] = (None, None)
         self._known_synonyms = SynonymFile()
         self._index: tuple[Path, SearchIndex] | None = None
@@ -125,15 +144,32 @@ class SearchFiles:
         if self._index is None or self._index[0] != folder:
             self._index = folder, SearchIndex.open(folder)
         index = self._index[1]
-        made_of = (snapshot.version, folder, _mark(self._search / SYNONYMS))
+        rankers = self._trained(snapshot, index)
+        made_of = (snapshot.version, folder, mark(self._search / SYNONYMS))
         if self._pipeline is None or self._pipeline[0] != made_of:
-            ranker = UntrainedRanker(item_terms_of(snapshot, index.analyser, self._search))
-            pipeline = SearchPipeline(snapshot, index, ranker, self._config, self._synonyms())
+            pipeline = SearchPipeline(snapshot, index, rankers.champion, self._config, self._synonyms())
             pipeline.warm()
             self._pipeline = made_of, pipeline
         memory = self._query_memory()
         bound = None if memory is None else BoundMemory(memory, snapshot)
-        return Searching(snapshot, index, self._pipeline[1].with_memory(bound), bound, self._suggestions())
+        pipeline = self._pipeline[1].with_memory(bound)
+        return Searching(
+            snapshot=snapshot,
+            index=index,
+            pipeline=pipeline.with_ranker(rankers.champion),
+            canary=None if rankers.canary is None else pipeline.with_ranker(rankers.canary),
+            canary_share=rankers.canary_share,
+            ranker_refused=rankers.refused is not None,
+            memory=bound,
+            suggester=self._suggestions(),
+        )
+
+    def _trained(self, snapshot: ItemSnapshot, index: SearchIndex) -> Rankers:
+        made_of = (snapshot.version, index.version, self._rankers.mark())
+        if self._ranked is None or self._ranked[0] != made_of:
+            terms = item_terms_of(snapshot, index.analyser, self._search)
+            self._ranked = made_of, self._rankers.over(snapshot, terms)
+        return self._ranked[1]
 
     def _suggestions(self) -> Suggester | None:
         folder = current_suggestions(self._suggest)
@@ -147,12 +183,12 @@ class SearchFiles:
 
     def _query_memory(self) -> QueryMemory | None:
         """As it was published last; while that cannot be read, as it was before."""
-        mark = _mark(self._search / MEMORY)
-        if self._memory[0] != mark:
+        published = mark(self._search / MEMORY)
+        if self._memory[0] != published:
             try:
-                self._memory = mark, QueryMemory.read(self._search)
+                self._memory = published, QueryMemory.read(self._search)
             except CorruptArtefact as error:
-                self._memory = mark, self._memory[1]
+                self._memory = published, self._memory[1]
                 self._complain("query-memory-unusable", error)
         return self._memory[1]
 
@@ -169,14 +205,5 @@ class SearchFiles:
         self._metrics.search_index_failures.inc()
 
     def _marks(self) -> tuple[object, ...]:
-        files = (_mark(self._search / name) for name in (MEMORY, SYNONYMS))
-        return current_index(self._search), current_suggestions(self._suggest), *files
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is replaced."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+        files = (mark(self._search / name) for name in (MEMORY, SYNONYMS))
+        return current_index(self._search), current_suggestions(self._suggest), self._rankers.mark(), *files

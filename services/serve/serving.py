@@ -1,6 +1,5 @@
 """What is served right now: a snapshot, the models and the search index over it, swapped as one value."""
 
-import hashlib
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from services.recommend.models import pipeline_over
 from services.recommend.pipeline import RecommendationPipeline
 from services.registry.artefact import LoadedModel
 from services.registry.registry import BLEND, ModelRegistry, Rollout
+from services.serve.buckets import in_share
 from services.serve.search_serving import SearchFiles, Searching
 
 POLL_S = 1.0
-BUCKETS = 10_000
 
 log = get_logger("gateway")
 
@@ -45,12 +44,7 @@ class Serving:
         return self.rollout.champion if tried is None else tried
 
     def _tries(self, user_id: str) -> bool:
-        return bucket(user_id) < self.rollout.canary_share * BUCKETS
-
-
-def bucket(user_id: str) -> int:
-    """0 to 9,999, evenly."""
-    return int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest()) % BUCKETS
+        return in_share(user_id, self.rollout.canary_share)
 
 
 class SnapshotWatcher:

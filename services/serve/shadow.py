@@ -9,7 +9,8 @@ from services.core.logging import get_logger
 from services.core.metrics import ServingMetrics
 from services.features.portrait import Portrait
 from services.recommend.request import RecommendationRequest
-from services.serve.serving import BUCKETS, Serving, bucket
+from services.serve.buckets import in_share
+from services.serve.serving import Serving
 
 WAITING = 8
 """Requests that wait to be computed; more are left out, so that a slow shadow delays nobody."""
@@ -46,7 +47,7 @@ class ShadowScorer:
         served: list[str],
     ) -> None:
         """Compute this request too, if it is one of the share and there is room."""
-        if serving.shadow is None or bucket(request_id) >= serving.rollout.shadow_share * BUCKETS:
+        if serving.shadow is None or not in_share(request_id, serving.rollout.shadow_share):
             return
         try:
             self._queue.put_nowait(_Asked(serving, portrait, request, now, frozenset(served[:COMPARED])))

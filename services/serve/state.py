@@ -83,7 +83,14 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     paths = HomePaths(settings.home)
     mirror = start_mirror(paths, settings.storage_url)
     encoder = RemoteEncoder()
-    search = SearchFiles(paths.search, paths.suggest, metrics, search_config(settings), on_first=encoder.warm)
+    search = SearchFiles(
+        paths.search,
+        paths.suggest,
+        metrics,
+        search_config(settings),
+        on_first=encoder.warm,
+        rankers=paths.search_rankers,
+    )
     snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models, search)
     snapshots.start()
     database = Database(engine)

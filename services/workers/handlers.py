@@ -251,11 +251,17 @@ class Handlers:
     def train(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """A new version of the learned models, from everything that is stored.
 
-        `config`, `seed`: how; `promote`: let it serve if it passes the gate.
+        `what`: which; `config`, `seed`: how; `promote`: let it serve if it passes the gate.
         """
-        from services.workers.training import train_models  # noqa: PLC0415 - torch, on the queue that needs it
+        from services.workers.training import SEARCH_RANKER, train_models  # noqa: PLC0415 - torch, on the queue for it
 
         context = self._context
+        if parameters.get("what") == SEARCH_RANKER:
+            from services.workers.search_training import train_search_ranker  # noqa: PLC0415 - as above
+
+            return train_search_ranker(
+                context.engine, context.settings, context.encoders, lambda: context.stores.reader, parameters, progress
+            )
         return train_models(context.engine, context.settings, lambda: context.stores.reader, parameters, progress)
 
 

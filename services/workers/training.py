@@ -10,7 +10,7 @@ import pyarrow as pa
 from sqlalchemy import Engine
 
 from services.core.clock import utc_now
-from services.core.errors import Conflict, InvalidInput
+from services.core.errors import InvalidInput
 from services.core.paths import HomePaths
 from services.core.settings import Settings
 from services.db.checkpoints import get_checkpoint
@@ -24,6 +24,7 @@ from services.profiles.reference_store import load_reference
 from services.profiles.shop_data import stored_data
 from services.registry.storage import open_registry
 from services.workers.due import SPACE_CHECKPOINT
+from services.workers.promotion import promoted
 from services.workers.runner import Progress
 from services.workers.text_adapter import adapt_text_encoder
 
@@ -35,8 +36,9 @@ PUBLISH = "training.publish"
 EPOCHS_EXPECTED = 30
 LISTS_SINCE, LISTS_SETTLE = timedelta(days=30), timedelta(hours=1)
 """Lists teach that were served in this time; the latest are given time for something to come of them."""
-MODELS, TEXT_ENCODER = "models", "text-encoder"
-"""What a job trains (`what`): the user model with its ranker, or the text encoder's adaptation to the shop."""
+MODELS, TEXT_ENCODER, SEARCH_RANKER = "models", "text-encoder", "search-ranker"
+"""What a job trains (`what`): the user model with its ranker, the text encoder's adaptation to the shop, or the ranker
+of search."""
 
 
 def train_models(
@@ -99,15 +101,8 @@ def train_models(
         "metrics": {name: value.mean for name, value in manifest.metrics.items()},
         "gain": manifest.gain.mean,
         "taught_by": manifest.taught_by,
-        "promoted": False,
     }
-    if parameters.get("promote"):
-        try:
-            answer["verdict"] = registry.promote(manifest.version).reason
-            answer["promoted"] = True
-        except Conflict as error:
-            answer["verdict"] = error.detail
-    return answer
+    return answer | promoted(registry, manifest.version, wanted=bool(parameters.get("promote")))
 
 
 def _served_lists(engine: Engine, paths: HomePaths, history: Callable[[], "OfflineReader"]) -> Path | None:

@@ -111,6 +111,35 @@ def test_reasons_say_what_moved_a_result(shop):
     assert found["items"][0]["item_id"] == "hammock" and found["items"][0]["reasons"]
 
 
+def test_a_search_ranker_is_trained_and_taken_up_and_left_again_without_a_restart(shop, tmp_path: Path):
+    lines = ["query,item_id,grade"]
+    for how in ("brass", "big brass", "small brass", "new", "old", "litre"):
+        for n in range(1, 13):
+            lines += [
+                f"{how} samovar {n},samovar-{n},3",
+                f"{how} samovar {n},hammock,1",
+                f"{how} samovar {n},telescope,2",
+            ]
+    (tmp_path / "judged.csv").write_text("\n".join(lines))
+    asked_for = ("train", "--what", "search-ranker", "--judgements", str(tmp_path / "judged.csv"), "--json")
+    trained = shop.portrait(*asked_for)
+    assert trained.returncode == 0, trained.stderr
+    version = json.loads(trained.stdout)["version"]
+    assert ranker_of(shop) == "untrained-1"
+    assert shop.portrait("models", "promote", version, "--search", "--force").returncode == 0
+    assert version in shop.portrait("models", "list", "--search").stdout
+    shop.eventually(lambda: ranker_of(shop) == version or None, "the trained ranker")
+    assert f"search ranker  {version}" in shop.portrait("doctor").stdout
+    found = asked(shop, "striped hammock", explain=True)
+    assert found["items"][0]["reasons"] and "ranker-refused" not in found["flags"]
+    assert shop.portrait("models", "rollback", "--search").stdout.strip() == "untrained serves again"
+    shop.eventually(lambda: ranker_of(shop) == "untrained-1" or None, "the untrained ranker")
+
+
+def ranker_of(shop) -> str:
+    return asked(shop, "brass samovar")["versions"]["ranker"]
+
+
 def test_what_people_did_after_a_search_is_attributed_and_reported(shop):
     query = f"copper samovar {uuid4().hex[:6]}"
     found = asked(shop, query, user_id="collector", surface="header")

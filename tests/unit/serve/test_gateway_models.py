@@ -25,7 +25,8 @@ from services.registry.artefact import USER_MODEL, write_artefact
 from services.registry.manifest import DataRange, Measured, ModelManifest, feature_hash
 from services.registry.registry import ModelRegistry
 from services.serve import serving
-from services.serve.serving import SnapshotWatcher, bucket
+from services.serve.buckets import bucket
+from services.serve.serving import SnapshotWatcher
 from services.serve.shadow import ShadowScorer
 
 

@@ -1,0 +1,193 @@
+"""From lists with clicks or judgements to a published version of the search ranker, measured on held-out queries."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.errors import NotReady
+from services.networks.numpy_search_ranker import BY_HAND, NumpySearchRanker
+from services.registry.manifest import SEARCH_RANKER, DataRange, Measured, ModelManifest, feature_hash
+from services.registry.registry import ModelRegistry
+from services.registry.search_artefact import write_search_ranker
+from training.bootstrap import bootstrap_means, ratio_of_means
+from training.commit import commit
+from training.search_clicks import LEAST_PROPENSITY, ShownResults, attraction, examination
+from training.search_judgements import read_judgements
+from training.search_metrics import ndcg
+from training.search_ranker import GradedLists, SearchRankerSettings, fit_search_ranker
+from training.tracking import TrackingConfig, tracked
+
+__all__ = [
+    "GradedLists",
+    "SearchData",
+    "ShownResults",
+    "TrackingConfig",
+    "lists_of_clicks",
+    "read_judgements",
+    "train_and_publish",
+]
+
+FloatArray = NDArray[np.float32]
+MEASURED = 0.2
+"""Of the queries, those that teach nothing but tell what the ranker is worth."""
+FEWEST = 50
+"""Lists below which nothing is learned, and measured ones below which nothing is told."""
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """`query` int64 (lists,): lists of one query teach together or measure together. `names`: of the features' columns;
+    `by_hand` float32 (F,): weights of the untrained ranker. `known`: what it was made from."""
+
+    source: str
+    lists: GradedLists
+    query: NDArray[np.int64]
+    names: tuple[str, ...]
+    by_hand: FloatArray
+    known: DataRange
+
+
+def lists_of_clicks(
+    features: FloatArray, starts: NDArray[np.int64], row: NDArray[np.int64], seen: ShownResults, prior: NDArray
+) -> GradedLists:
+    """Lists to learn from: `row` int64 (rows,) names the impression in `seen` that a row is, −1 for what was not shown.
+
+    A click counts the inverse of how likely its place was examined, as `examination` finds it in all of `seen` from
+    `prior` on; what a row is worth, by which the epoch is chosen, is its query × item's `attraction` there.
+    """
+    propensity = examination(seen, len(prior), np.asarray(prior, np.float64))
+    position = np.minimum(seen.position, len(prior) - 1)
+    weight = 1 / np.maximum(propensity, LEAST_PROPENSITY)
+    worth = attraction(ShownResults(seen.row, position, seen.clicked), int(seen.row.max(initial=-1)) + 1, propensity)
+    shown = row >= 0
+    target, gain = np.zeros(len(row), np.float32), np.zeros(len(row))
+    target[shown] = (seen.clicked * weight[position])[row[shown]]
+    gain[shown] = worth[seen.row[row[shown]]]
+    return GradedLists(features, gain, starts, target)
+
+
+def train_and_publish(
+    data: SearchData,
+    registry: ModelRegistry,
+    *,
+    settings: SearchRankerSettings | None = None,
+    seed: int = 0,
+    space: str = "",
+    snapshot: str = "",
+    encoders: Mapping[str, str] | None = None,
+    tell: Callable[[dict[str, float]], None] = lambda _: None,
+    tracking: TrackingConfig | None = None,
+) -> ModelManifest:
+    """Train on most queries, measure on the others beside the untrained ranker, publish.
+
+    Raises:
+        NotReady: there are too few lists to learn from or to measure on.
+    """
+    settings = SearchRankerSettings() if settings is None else settings
+    began, steps = time.perf_counter(), count(1)
+    version = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-search-{seed}"
+    taught, measured = parts_of(data, seed)
+    with tracked(tracking, version) as tracker:
+        tracker.about(settings, {"seed": str(seed), "space": space, "source": data.source, "commit": commit()})
+        tracker.data(data.source, data.known)
+
+        def told(figures: dict[str, float]) -> None:
+            step = next(steps)
+            tracker.epoch({**figures, "epoch": step, "stage": SEARCH_RANKER})
+            tell(figures)
+
+        network = with_weights_by_hand(
+            fit_search_ranker(taught, data.names, settings, seed, told), taught.features, data.by_hand
+        )
+        values = {"ndcg@10": _per_list(network.score(measured.features), measured)}
+        baseline = {"ndcg@10": _per_list(measured.features @ data.by_hand, measured)}
+        manifest = ModelManifest(
+            version=version,
+            created=time.time(),
+            kind=SEARCH_RANKER,
+            config="default",
+            seed=seed,
+            space=space,
+            features=data.names,
+            feature_service="",
+            feature_hash=feature_hash(data.names),
+            snapshot=snapshot,
+            data=data.known,
+            metrics=_measured(values),
+            baseline=_measured(baseline),
+            gain=Measured(*ratio_of_means(values["ndcg@10"], baseline["ndcg@10"])),
+            epochs=next(steps) - 1,
+            seconds=round(time.perf_counter() - began, 1),
+            commit=commit(),
+            taught_by=data.source,
+            encoders=dict(encoders or {}),
+            importances=_importances(network, measured.features),
+        )
+        tracker.reached({name: value.mean for name, value in manifest.metrics.items()} | {"gain": manifest.gain.mean})
+        with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
+            write_search_ranker(Path(folder), network)
+            registry.publish(Path(folder), manifest)
+        published = registry.manifest(version)
+        tracker.published(registry.folder / version, published)
+    return published
+
+
+def parts_of(data: SearchData, seed: int) -> tuple[GradedLists, GradedLists]:
+    """The lists that teach, and those that are measured: of other queries.
+
+    Raises:
+        NotReady: there are too few of either.
+    """
+    queries = np.unique(data.query)
+    drawn = np.random.default_rng(seed + 11).permutation(queries)[: round(MEASURED * len(queries))]
+    held = np.isin(data.query, drawn)
+    useful = np.isfinite(_per_list(np.zeros(len(data.lists.gain)), data.lists))
+    taught, measured = np.flatnonzero(~held & useful), np.flatnonzero(held & useful)
+    if len(taught) < FEWEST or len(measured) < FEWEST * MEASURED:
+        raise NotReady(
+            f"Too few searches tell what is a good answer ({len(taught) + len(measured)}): at least "
+            f"{round(FEWEST * (1 + MEASURED))} are needed that led to a click, or queries with graded products"
+        )
+    return data.lists.take(taught), data.lists.take(measured)
+
+
+def with_weights_by_hand(network: NumpySearchRanker, features: FloatArray, by_hand: FloatArray) -> NumpySearchRanker:
+    """The network with the untrained ranker's weights for the features that did not vary in what taught it (a file of
+    judgements knows no users), brought to the scale of the network's scores."""
+    unseen = network.weights["scale"] == 0
+    untrained = float((features @ by_hand).std())
+    ratio = float(network.score(features).std()) / untrained if untrained > 0 else 0.0
+    return NumpySearchRanker(network.features, network.weights | {BY_HAND: by_hand * unseen * np.float32(ratio)})
+
+
+def digest_of(lists: GradedLists) -> str:
+    """Tells what rankers learned from apart."""
+    told = lists.gain if lists.target is None else lists.target
+    digest = hashlib.sha256(np.ascontiguousarray(lists.features).tobytes())
+    digest.update(np.ascontiguousarray(told).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _per_list(scores: NDArray, lists: GradedLists) -> NDArray[np.float64]:
+    """NDCG@10 by list, NaN where nothing is worth anything: clicks by the inverse of their propensity, else gains."""
+    gain = lists.gain if lists.target is None else lists.target.astype(np.float64)
+    return ndcg(scores, gain, lists.starts)
+
+
+def _measured(values: Mapping[str, NDArray[np.float64]]) -> dict[str, Measured]:
+    found = bootstrap_means(values)
+    return {name: Measured(*(round(v, 6) for v in (i.mean, i.low, i.high))) for name, i in found.items()}
+
+
+def _importances(network: NumpySearchRanker, features: FloatArray, most: int = 2_000) -> dict[str, float]:
+    """By feature the mean size of its contribution to scores, largest first."""
+    sizes = np.abs(network.contributions(features[:: max(1, len(features) // most)])).mean(axis=0)
+    return {network.features[place]: round(float(sizes[place]), 4) for place in np.argsort(-sizes).tolist()}
