@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     request_log_share: float = Field(
         1.0, ge=0, le=1, description="Share of served lists whose features are kept, for training and replay."
     )
+    retention_days: int = Field(
+        90,
+        ge=31,
+        description="Days for which is kept what was shown, how it was ranked, and what was searched for; training "
+        "looks back 30.",
+    )
     log_level: str = Field("INFO", pattern="^(?i:debug|info|warning|error)$")
 
     @field_validator("home")

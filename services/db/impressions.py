@@ -101,6 +101,19 @@ def read_impressions(connection: Connection, *, since: datetime, until: datetime
     return copy_out(connection, query, [since, until])
 
 
+PRUNE = """
+DELETE FROM impressions WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM impressions WHERE timestamp < %s ORDER BY timestamp LIMIT %s
+))
+"""
+
+
+def prune_impressions(connection: Connection, before: datetime, most: int) -> int:
+    """Forget the oldest impressions shown before a time, at most `most`: a transaction that ends soon. Returns how many
+    went."""
+    return raw(connection).execute(PRUNE, (before, most)).rowcount
+
+
 OUTCOMES = """
 WITH lists AS (
   SELECT request_id, min(user_id) AS user_id, min(model) AS model

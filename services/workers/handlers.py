@@ -10,11 +10,13 @@ from sqlalchemy import Engine, text
 from services.core.addresses import Addresses
 from services.core.errors import NotReady
 from services.core.paths import HomePaths
+from services.core.settings import Settings
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
 from services.db.embeddings import users_holding_changed
 from services.db.engagement import prune_engagement, served_positions
 from services.db.events import iter_event_chunks
+from services.db.impressions import prune_impressions
 from services.db.item_states import replace_served_exposure
 from services.db.pending import Reason, enqueue
 from services.db.pending_items import enqueue_items_since
@@ -47,8 +49,8 @@ if TYPE_CHECKING:
     from services.workers.stores import Stores
 
 SERVED_WINDOW = timedelta(days=30)
-RETENTION = timedelta(days=90)
-"""How long superseded engagement, how lists were ranked, and searches are kept."""
+PRUNED_AT_ONCE = 50_000
+"""Impressions that one transaction deletes: whoever writes meanwhile waits for none of them."""
 TICK_WAIT_S = 600.0
 """How long to wait for another worker that sums the items anew."""
 
@@ -68,6 +70,7 @@ class HandlerContext(Protocol):
 
     addresses: Addresses
     paths: HomePaths
+    settings: Settings
     encoder_names: list[str]
     search_language: str
 
@@ -133,14 +136,28 @@ class Handlers:
         with transaction(engine) as connection:
             served = served_positions(connection, as_of - SERVED_WINDOW, as_of, POSITIONS)
             replace_served_exposure(connection, served_exposure(served, reference))
-            prune_engagement(connection, as_of - RETENTION)
-            prune_served_requests(connection, as_of - RETENTION)
-        with transaction(engine) as connection:
-            prune_searches(connection, as_of - RETENTION)
+        pruned = self._prune(as_of - timedelta(days=self._context.settings.retention_days))
         engagement = self._update_engagement()
         with transaction(engine) as connection:
             set_checkpoint(connection, FEATURES_CHECKPOINT, {"txid": horizon})
-        return {"reviews": reviews, "reference_version": reference.version, **engagement}
+        return {"reviews": reviews, "reference_version": reference.version, "pruned": pruned, **engagement}
+
+    def _prune(self, before: datetime) -> dict[str, int]:
+        """Forget what was superseded, shown, ranked or searched before a time. How many rows of each."""
+        engine = self._context.engine
+        with transaction(engine) as connection:
+            pruned = {
+                "engagement": prune_engagement(connection, before),
+                "served_requests": prune_served_requests(connection, before),
+            }
+        with transaction(engine) as connection:
+            pruned["searches"] = prune_searches(connection, before)
+        pruned["impressions"], gone = 0, PRUNED_AT_ONCE
+        while gone == PRUNED_AT_ONCE:
+            with transaction(engine) as connection:
+                gone = prune_impressions(connection, before, PRUNED_AT_ONCE)
+            pruned["impressions"] += gone
+        return pruned
 
     def _update_engagement(self) -> dict[str, Any]:
         """Tick until no item waits: those whose reviews were scored are summed anew, some thousands a tick."""

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from services.core.addresses import Addresses
 from services.db.events import insert_events
-from services.db.impressions import ServedList, insert_impressions, read_impressions
+from services.db.impressions import ServedList, insert_impressions, prune_impressions, read_impressions
 from services.db.session import make_engine, transaction
 from services.registry.traffic import traffic_by_model
 
@@ -91,3 +91,15 @@ def test_no_lists_write_nothing(engine: Engine):
     with transaction(engine) as connection:
         assert insert_impressions(connection, []) == 0
         assert insert_impressions(connection, [served("r9")]) == 0
+
+
+def test_the_oldest_impressions_go_first_and_no_more_than_asked(engine: Engine):
+    at = NOON - timedelta(days=400)
+    lists = [served(f"old-{day}", "a", "b", timestamp=(at + timedelta(days=day)).timestamp()) for day in range(3)]
+    with transaction(engine) as connection:
+        insert_impressions(connection, lists)
+        assert prune_impressions(connection, at, 10) == 0
+        assert prune_impressions(connection, at + timedelta(days=2), 3) == 3
+        assert prune_impressions(connection, at + timedelta(days=2), 3) == 1
+        left = read_impressions(connection, since=at, until=at + timedelta(days=3))
+    assert left["request_id"].to_pylist() == ["old-2", "old-2"]

@@ -152,6 +152,14 @@ def test_clicks_train_a_ranker_that_the_gateway_serves_until_it_is_damaged(
     assert found.versions["ranker"] == "untrained-1" and Mode.RANKER_REFUSED in found.modes
 
 
+def test_the_features_job_forgets_what_was_shown_before_the_retention(engine: Engine, shop: Handlers) -> None:
+    search_and_click(engine)
+    pruned = shop._prune(NOW - timedelta(days=2, minutes=SEARCHES / 2))
+    assert pruned["searches"] == SEARCHES // 2 - 1 and pruned["impressions"] == SHOWN * (SEARCHES // 2 - 1)
+    with transaction(engine) as connection:
+        assert shown_searches(connection, NOW - timedelta(days=9), NOW, NOW, SEARCHES).num_rows > 0
+
+
 def test_judgements_train_it_too_where_they_are_of_the_shops_products(shop: Handlers, tmp_path: Path) -> None:
     lines = ["query,item_id,grade"]
     for n, (thing, kind) in enumerate((t, k) for t in THINGS for k in KINDS):
