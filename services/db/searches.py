@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection
 
 from services.core.types import EventType
+from services.db.consent import REFUSED
 from services.db.session import raw
 
 
@@ -39,14 +40,15 @@ FROM json_to_recordset(%s::json) AS search (
 ON CONFLICT (request_id) DO NOTHING
 """
 
-RECENT = """
+RECENT = f"""
+SELECT EXISTS (SELECT FROM users WHERE user_id = %(user)s AND {REFUSED}), ARRAY(
 SELECT query FROM (
   (SELECT query, timestamp FROM searches WHERE user_id = %(user)s ORDER BY timestamp DESC LIMIT %(most)s)
   UNION ALL
   (SELECT query, timestamp FROM events
    WHERE user_id = %(user)s AND type = %(search)s AND query IS NOT NULL AND timestamp >= %(since)s
    ORDER BY timestamp DESC LIMIT %(most)s)
-) asked GROUP BY query ORDER BY max(timestamp) DESC LIMIT %(most)s
+) asked GROUP BY query ORDER BY max(timestamp) DESC LIMIT %(most)s)
 """
 
 
@@ -57,7 +59,11 @@ def insert_searches(connection: Connection, searches: Sequence[AnsweredSearch]) 
     return raw(connection).execute(INSERT, (orjson.dumps(searches).decode(),)).rowcount
 
 
-def recent_queries(connection: Connection, user_id: str, since: datetime, most: int) -> list[str]:
-    """What the user asked last, newest first, each text once: answered searches, and `search` events since a time."""
+def recent_queries(connection: Connection, user_id: str, since: datetime, most: int) -> list[str] | None:
+    """What the user asked last, newest first, each text once: answered searches, and `search` events since a time.
+    None where the user refused personalisation: what was asked is not to be shown again."""
     parameters = {"user": user_id, "since": since, "most": most, "search": EventType.SEARCH.value}
-    return [row[0] for row in raw(connection).execute(RECENT, parameters)]
+    row = raw(connection).execute(RECENT, parameters).fetchone()
+    assert row is not None  # a query without FROM has one
+    refused, queries = row
+    return None if refused else queries

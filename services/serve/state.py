@@ -114,7 +114,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     )
 
 
-async def _recent(database: Database, user_id: str) -> list[str]:
+async def _recent(database: Database, user_id: str) -> list[str] | None:
     since = datetime.now(UTC) - RECENT
     return await database.run(lambda connection: recent_queries(connection, user_id, since, KEPT_QUERIES))
 

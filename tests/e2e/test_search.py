@@ -176,6 +176,10 @@ def test_what_is_typed_is_completed(shop):
         return texts if any("brass" in text for text in texts) else None
 
     assert shop.eventually(completed, "the shop's own words among the suggestions")[0] == "samovar with teapot"
+    refusal = shop.client.put("/v1/users/typist", json={"consent": {"personalisation": False}})
+    assert refusal.status_code in (200, 201)
+    found = shop.client.get("/v1/suggest", params={"q": "samov", "user_id": "typist"}).json()["suggestions"]
+    assert found and all(one["kind"] != "recent" for one in found)
 
 
 @pytest.mark.parametrize("colour", list(COLOURS))

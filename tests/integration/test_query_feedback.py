@@ -215,3 +215,6 @@ def test_recent_queries_are_the_users_own_newest_first_each_once(engine: Engine)
         assert recent_queries(connection, "ada", NOON, 10) == ["rug", "Lamp", "sofa"]
         assert recent_queries(connection, "ada", NOON, 1) == ["rug"]
         assert recent_queries(connection, "nobody", NOON, 10) == []
+        connection.execute(text("INSERT INTO users (user_id, consent) VALUES ('ada', '{\"personalisation\": false}')"))
+        assert recent_queries(connection, "ada", NOON, 10) is None
+        connection.execute(text("DELETE FROM users WHERE user_id = 'ada'"))

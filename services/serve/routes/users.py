@@ -29,6 +29,8 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         user_id = path_id(request, "user_id")
         user = parse_user(await read_body(request))
         created, job = await state.database.run(lambda connection: _put(connection, user_id, user))
+        if user.consent is not None:
+            state.recent_queries.forget(user_id)
         if job is not None:
             await state.database.call(lambda: state.dispatcher.enqueue(job, JobKind.PROFILES.value))
         return json_response(UserAnswer(user_id, created), 201 if created else 200)
@@ -38,6 +40,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         portrait. Nothing stored is an answer too: a repeated call finds nothing."""
         user_id = path_id(request, "user_id")
         rows = await state.database.run(lambda connection: erase_user(connection, user_id))
+        state.recent_queries.forget(user_id)
         return json_response(ErasedUserAnswer(user_id, rows))
 
     async def profile(request: Request) -> Response:

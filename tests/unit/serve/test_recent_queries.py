@@ -22,14 +22,14 @@ class Stored:
         self.queries, self.reads = list(queries), 0
         self.open = asyncio.Event()
         self.open.set()
-        self.down = False
+        self.down = self.refused = False
 
-    async def __call__(self, user_id: str) -> list[str]:
+    async def __call__(self, user_id: str) -> list[str] | None:
         self.reads += 1
         await self.open.wait()
         if self.down:
             raise DependencyDown("away")
-        return self.queries
+        return None if self.refused else self.queries
 
 
 async def test_what_was_stored_is_read_once_and_what_is_asked_comes_first():
@@ -70,3 +70,44 @@ async def test_without_the_database_what_was_known_stays():
     await recent.of("ada")
     now[0], stored.down = FRESH_S, True
     assert await recent.of("ada") == ["rug"]
+
+
+async def test_who_refused_gets_nothing_however_it_was_learned():
+    now = [0.0]
+    stored = Stored("rug")
+    recent = RecentQueries(stored, lambda: now[0])
+    stored.refused = True
+    recent.asked("ada", "lamp")
+    assert await recent.of("ada") == []
+    recent.asked("ada", "sofa")
+    assert await recent.of("ada") == [] and stored.reads == 1
+    now[0], stored.refused = FRESH_S, False
+    assert await recent.of("ada") == ["rug"]
+    now[0], stored.refused = 2 * FRESH_S, True
+    stored.open.clear()
+    assert await recent.of("ada") == []
+
+
+async def test_nothing_is_shown_before_it_is_known_whether_the_user_refused():
+    stored = Stored("rug")
+    stored.down = True
+    recent = RecentQueries(stored)
+    recent.asked("ada", "lamp")
+    assert await recent.of("ada") == []
+
+
+async def test_a_refusal_counts_at_once_also_against_a_read_under_way():
+    stored = Stored("rug")
+    recent = RecentQueries(stored)
+    assert await recent.of("ada") == ["rug"]
+    stored.refused = True
+    recent.forget("ada")
+    assert await recent.of("ada") == []
+    stored.refused = False
+    recent.forget("ada")
+    stored.open.clear()
+    assert await recent.of("ada") == []
+    recent.forget("ada")
+    stored.refused = True
+    stored.open.set()
+    assert await recent.of("ada") == []
