@@ -1,6 +1,10 @@
-"""Keeps the item terms of a snapshot beside the search indexes: made once, mapped by every process."""
+"""Keeps the item terms of a snapshot beside the search indexes: made once, mapped by every process.
+
+The worker that builds a snapshot makes them before it publishes it; a gateway whose home lacks them makes its own.
+"""
 
 import hashlib
+import os
 import shutil
 import uuid
 from pathlib import Path
@@ -25,7 +29,9 @@ def item_terms_of(snapshot: ItemSnapshot, analyser: Analyser, search: Path) -> I
     """
     folder = search / FOLDER / _name(snapshot, analyser)
     try:
-        return ItemTerms.open(folder)
+        found = ItemTerms.open(folder)
+        os.utime(folder)  # in use: not among the oldest
+        return found
     except CorruptArtefact:
         made = build_item_terms(snapshot.titles, analyser)
     hidden = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from services.db.query_feedback import prune_searches
 from services.db.served_requests import prune_served_requests
 from services.db.session import transaction
 from services.db.store_marks import database_time
+from services.features.snapshot import ItemSnapshot
 from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.config import ProfileConfig
 from services.profiles.engagement_drift import engagement_drift
@@ -32,6 +34,8 @@ from services.profiles.engagement_tail import ITEMS_A_TICK, EngagementTail
 from services.profiles.recompute import RecomputeReport, recompute_profiles
 from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
+from services.search.item_terms_store import item_terms_of
+from services.search.text.analyser import Analyser, AnalyserConfig
 from services.workers.due import (
     FEATURES_CHECKPOINT,
     MATERIALIZE_CHECKPOINT,
@@ -233,12 +237,17 @@ class Handlers:
         progress(0.4)
         pairs = self._item_to_item(tables.items)
         progress(0.7)
-        published = context.stores.publish_snapshot(replace(tables, co_engagement=pairs))
+        published = context.stores.publish_snapshot(replace(tables, co_engagement=pairs), self._make_terms)
         with transaction(context.engine) as connection:
             set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
         progress(0.9)
         index = bring_index(context.engine, context.paths.search, context.search_language)
         return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows, "search": index}
+
+    def _make_terms(self, snapshot: Path) -> None:
+        """What search's ranker knows of the titles, which every gateway would make for itself when it swaps."""
+        analyser = Analyser(AnalyserConfig(self._context.search_language))
+        item_terms_of(ItemSnapshot.open(snapshot), analyser, self._context.paths.search)
 
     def search(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""

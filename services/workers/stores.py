@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from services.core.addresses import Addresses
@@ -31,12 +32,14 @@ class Stores:
     def reader(self) -> OfflineReader:
         return OfflineReader(self._addresses, self._feast)
 
-    def publish_snapshot(self, tables: SnapshotTables) -> str:
-        """Build a snapshot of these tables and make it the current one; its version."""
+    def publish_snapshot(self, tables: SnapshotTables, prepare: Callable[[Path], None] = lambda _: None) -> str:
+        """Build a snapshot of these tables and make it the current one; its version. `prepare` is given its folder
+        before: what gateways need beside it is then there when they swap."""
         snapshots = self._paths.snapshots
         if self._storage is not None:
             pull_snapshot(snapshots, self._storage)  # another host may have built from the same tables
         version = build_snapshot(tables, snapshots, now=utc_now())
+        prepare(snapshots / version)
         folder = publish(snapshots, version)
         if self._storage is not None:
             push_snapshot(folder, self._storage)

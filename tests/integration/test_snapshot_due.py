@@ -19,6 +19,13 @@ from services.core.types import JobKind
 from services.db.session import make_engine, transaction
 from services.features.offline.reader import OfflineReader
 from services.features.online.connection import repo_config
+from services.features.snapshot import ItemSnapshot, current_snapshot
+from services.search import item_terms_store
+from services.search.index.search_index import SearchIndex, current_index
+from services.search.item_terms import ItemTerms
+from services.search.item_terms_store import item_terms_of
+from services.search.text.analyser import Analyser
+from services.workers import handlers
 from services.workers.due import is_due
 from services.workers.handlers import Handlers
 from services.workers.stores import Stores
@@ -102,6 +109,26 @@ def test_a_snapshot_is_due_when_rows_of_such_a_view_changed(shop: Shop, change: 
     assert shop.due()
     shop.build()
     assert not shop.due()
+
+
+def test_terms_of_changed_titles_are_there_before_the_snapshot_is(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, made = HomePaths(tmp_path), []
+
+    def recorded(snapshot: ItemSnapshot, analyser: Analyser, search: Path) -> ItemTerms:
+        made.append((snapshot.version, current_snapshot(paths.snapshots)))
+        return item_terms_of(snapshot, analyser, search)
+
+    monkeypatch.setattr(handlers, "item_terms_of", recorded)
+    shop.execute("UPDATE items SET title = 'Oil lamp', updated_at = now() WHERE item_id = 'a'")
+    shop.build()
+    served, index = current_snapshot(paths.snapshots), current_index(paths.search)
+    ((version, current),) = made
+    assert served is not None and index is not None and served.name == version and served != current
+    monkeypatch.setattr(item_terms_store, "build_item_terms", lambda *_: pytest.fail("a gateway made them again"))
+    terms = item_terms_of(ItemSnapshot.open(served), SearchIndex.open(index).analyser, paths.search)
+    assert set(terms.terms) == {"oil", "lamp"}
 
 
 def test_a_source_that_went_away_leaves_its_report_to_the_job(shop: Shop) -> None:
