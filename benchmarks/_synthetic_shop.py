@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from feature_repo.names import BEHAVIOUR_FEATURES, ENGAGEMENT_FEATURES
 from services.features.portrait import Interest, Portrait, PriceAffinity, RecentItem, pack_vector
@@ -17,6 +18,7 @@ SPACE = "synthetic"
 DIMENSION = 384
 CLUSTERS = 200
 NEIGHBOURS = 50
+CHUNK = 65_536
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -25,8 +27,12 @@ def synthetic_tables(items: int, seed: int = 7) -> SnapshotTables:
     random = np.random.default_rng(seed)
     cluster = random.integers(0, CLUSTERS, items)
     centres = random.standard_normal((CLUSTERS, DIMENSION)).astype(np.float32)
-    vectors = centres[cluster] + 0.8 * random.standard_normal((items, DIMENSION)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = np.empty((items, DIMENSION), "<f4")
+    for start in range(0, items, CHUNK):
+        part = slice(start, start + CHUNK)
+        spread = random.standard_normal((len(vectors[part]), DIMENSION)).astype(np.float32)
+        vectors[part] = centres[cluster[part]] + 0.8 * spread
+        vectors[part] /= np.linalg.norm(vectors[part], axis=1, keepdims=True)
     ids = [f"item-{i:07d}" for i in range(items)]
     ages = random.exponential(200 * 86_400, items)
     published = [datetime.fromtimestamp(NOW.timestamp() - age, UTC) for age in ages.tolist()]
@@ -49,9 +55,9 @@ def synthetic_tables(items: int, seed: int = 7) -> SnapshotTables:
         "popularity": random.permutation(popularity).astype(np.float32),
         "trend": random.exponential(1, items),
     }
-    near = random.integers(0, items, (items, NEIGHBOURS))
-    scores = np.sort(random.random((items, NEIGHBOURS)), axis=1)[:, ::-1]
-    texts = np.array(ids)
+    near = random.integers(0, items, (items, NEIGHBOURS)).astype(np.int32)
+    scores = np.sort(random.random((items, NEIGHBOURS)).astype(np.float32), axis=1)[:, ::-1]
+    rows, texts = np.arange(items, dtype=np.int32), pa.array(ids)
     return SnapshotTables(
         items=catalogue,
         engagement=pa.table({"item_id": ids, **engagement}),
@@ -59,16 +65,24 @@ def synthetic_tables(items: int, seed: int = 7) -> SnapshotTables:
             {
                 "item_id": ids,
                 "space": [SPACE] * items,
-                "vector": pa.array([row.tobytes() for row in vectors.astype("<f4")], pa.binary()),
+                "vector": vector_column(vectors),
             }
         ),
         co_engagement=pa.table(
             {
-                "item_id": np.repeat(texts, NEIGHBOURS),
-                "neighbour_id": texts[near.ravel()],
-                "score": scores.ravel().astype(np.float32),
+                "item_id": pa.DictionaryArray.from_arrays(np.repeat(rows, NEIGHBOURS), texts),
+                "neighbour_id": pa.DictionaryArray.from_arrays(near.ravel(), texts),
+                "score": scores.ravel(),
             }
         ),
+    )
+
+
+def vector_column(vectors: NDArray[np.float32]) -> pa.Array:
+    """The rows (n, D) as an Arrow column of their bytes, without a copy."""
+    ends = np.arange(len(vectors) + 1, dtype=np.int64) * vectors[0].nbytes
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(vectors), [None, pa.py_buffer(ends), pa.py_buffer(vectors)]
     )
 
 

@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from usearch.index import Index
 
 from services.features.item_vectors import ItemVectors
-from services.features.nearest import build_index, open_index
+from services.features.nearest import open_index
+from services.features.nearest_build import build_index
 
 SIZES = (12_101, 100_000)
 DIMENSION, QUERIES, NEIGHBOURS, REPEATS = 384, 7, 100, 200
@@ -119,8 +120,9 @@ def exact_search(vectors: FloatArray) -> Search:
 
 def snapshot_search(vectors: FloatArray) -> Search:
     rows = np.arange(len(vectors), dtype=np.int32)
+    kept = ItemVectors.of(vectors)
     with tempfile.TemporaryDirectory() as folder:
-        index = open_index(Path(folder), build_index(vectors, rows, Path(folder)), ItemVectors.of(vectors), rows)
+        index = open_index(Path(folder), build_index(vectors, kept, rows, Path(folder)), kept, rows)
     return lambda queries: index.search(queries, NEIGHBOURS)[0]
 
 

@@ -62,7 +62,7 @@ BEHAVIOUR_DEFAULTS: dict[str, float] = {f"{c}_{w}": 0.0 for c in COUNTED for w i
 """What stands in for a value that is older than that: nothing was counted, and a mean of nothing is undefined. For
 the packed portrait (`USER_SERVING`) that of an unknown user stands in."""
 
-ENGAGEMENT_FEATURES: tuple[str, ...] = (
+ENGAGEMENT_COUNTS: tuple[str, ...] = (
     "views_1d",
     "views_7d",
     "views_30d",
@@ -74,6 +74,9 @@ ENGAGEMENT_FEATURES: tuple[str, ...] = (
     "purchases_30d",
     "purchases_total",
     "users_total",
+)
+
+ENGAGEMENT_LEVELS: tuple[str, ...] = (
     "popularity",
     "trend",
     "click_rate",
@@ -82,4 +85,7 @@ ENGAGEMENT_FEATURES: tuple[str, ...] = (
     "rating_count",
     "sentiment_mean",
 )
-"""`popularity`: log-damped decayed engagement, 0–1; `trend`: recent over expected engagement, ≥ 0; rates: smoothed."""
+"""`popularity`: log-damped decayed engagement, 0–1; `trend`: recent over expected engagement, ≥ 0; rates: smoothed.
+What requests read of an item's engagement."""
+
+ENGAGEMENT_FEATURES: tuple[str, ...] = ENGAGEMENT_COUNTS + ENGAGEMENT_LEVELS

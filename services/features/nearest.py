@@ -1,8 +1,8 @@
 """Nearest items by cosine: an index stored in the snapshot, chosen by measurement (benchmarks/nearest_neighbours.py).
 
-Up to `EXACT_LIMIT` vectors the search is exact. Above it: 4-bit product quantisation scanned in registers (André et
-al., "Cache locality is not enough", VLDB 2015; faiss FastScan), behind an inverted file for large catalogues, and the
-best `refine · k` re-scored with the item vectors that everything else reads too.
+Small catalogues are searched exactly. Larger ones by 4-bit product quantisation scanned in registers (André et al.,
+"Cache locality is not enough", VLDB 2015; faiss FastScan), behind an inverted file for the largest, and the best
+`refine · k` are scored again with the item vectors that everything else reads too. `nearest_build` writes the index.
 """
 
 import math
@@ -12,18 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.features.inverted_lists import map_lists
 from services.features.item_vectors import ItemVectors
 
 FloatArray = NDArray[np.float32]
 
 INDEX_FILE = "nearest.faiss"
-EXACT_LIMIT = 1_000
-SCAN_LIMIT = 40_000
-"""Up to here every code is scanned; above it only the codes of the nearest lists."""
-TRAINING_POINTS = 65_536
-SEED = 20_240_607
-
-
 EXACT: dict[str, Any] = {"kind": "exact"}
 
 
@@ -46,14 +40,17 @@ class ExactIndex:
 
 
 class QuantisedIndex:
-    """A coarse faiss index over the vectors of `rows`, whose best `refine · k` are scored with `vectors`."""
+    """A coarse faiss index whose best `refine · k` are scored with `vectors`.
 
-    def __init__(self, index: Any, refine: float, vectors: ItemVectors, rows: NDArray[np.int32]) -> None:
+    `rows`: the row of each of the index's numbers; None where these are rows.
+    """
+
+    def __init__(self, index: Any, refine: float, vectors: ItemVectors, rows: NDArray[np.int32] | None) -> None:
         self._index, self._refine, self._vectors, self._rows = index, refine, vectors, rows
 
     def search(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int32], FloatArray]:
         queries = np.ascontiguousarray(queries, np.float32)
-        _, found = self._index.search(queries, min(math.ceil(self._refine * k), self._rows.size))
+        _, found = self._index.search(queries, min(math.ceil(self._refine * k), self._index.ntotal))
         best = [
             self._scored(query, positions[positions >= 0], k) for query, positions in zip(queries, found, strict=True)
         ]
@@ -61,7 +58,7 @@ class QuantisedIndex:
         return np.concatenate(rows), np.concatenate(cosines)
 
     def _scored(self, query: FloatArray, positions: NDArray[np.int64], k: int) -> tuple[NDArray[np.int32], FloatArray]:
-        rows = self._rows[positions]
+        rows = positions.astype(np.int32) if self._rows is None else self._rows[positions]
         return best_of(self._vectors.dot(rows, query)[None], rows, k)
 
 
@@ -87,32 +84,6 @@ def padded(rows: NDArray[np.int32], cosine: FloatArray, k: int) -> tuple[NDArray
     return np.pad(rows, shape, constant_values=-1).astype(np.int32), np.pad(cosine, shape).astype(np.float32)
 
 
-def build_index(vectors: FloatArray, rows: NDArray[np.int32], folder: Path) -> dict[str, Any]:
-    """Write the index over `vectors[rows]` into `folder`. Returns what `open_index` needs; deterministic."""
-    if rows.size <= EXACT_LIMIT or vectors.shape[1] % 2:
-        return EXACT
-    import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
-
-    faiss.omp_set_num_threads(1)  # deterministic sums; and on a busy machine waiting threads cost more than they give
-    points = np.ascontiguousarray(vectors[rows])
-    dimension = points.shape[1]
-    settings: dict[str, Any] = {"kind": "scan", "refine": 2.0}
-    if rows.size <= SCAN_LIMIT:
-        coarse = faiss.IndexPQFastScan(dimension, dimension // 2, 4, faiss.METRIC_INNER_PRODUCT)
-        coarse.pq.cp.seed = SEED
-    else:
-        lists = 1 << round(math.log2(4 * math.sqrt(rows.size)))
-        flat = faiss.IndexFlatIP(dimension)
-        coarse = faiss.IndexIVFPQFastScan(flat, dimension, lists, dimension // 2, 4, faiss.METRIC_INNER_PRODUCT)
-        coarse.by_residual = False
-        coarse.cp.seed = coarse.pq.cp.seed = SEED
-        settings = {"kind": "lists", "refine": 3.0, "probe": max(lists // 12, 1)}
-    coarse.train(_sample(points))
-    coarse.add(points)
-    faiss.write_index(coarse, str(folder / INDEX_FILE))
-    return settings
-
-
 def open_index(folder: Path, settings: dict[str, Any], vectors: ItemVectors, rows: NDArray[np.int32]) -> NearestIndex:
     """The index of a snapshot folder, one thread a search."""
     if settings["kind"] == "exact":
@@ -121,15 +92,8 @@ def open_index(folder: Path, settings: dict[str, Any], vectors: ItemVectors, row
 
     index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
     faiss.omp_set_num_threads(1)
-    if settings["kind"] == "lists":
-        index.nprobe = settings["probe"]
-    return QuantisedIndex(index, settings["refine"], vectors, rows)
-
-
-def _sample(points: FloatArray) -> FloatArray:
-    """At most `TRAINING_POINTS` of the points, the same ones every time."""
-    if len(points) <= TRAINING_POINTS:
-        return points
-    chosen = np.random.default_rng(SEED).choice(len(points), TRAINING_POINTS, replace=False)
-    chosen.sort()
-    return points[chosen]
+    if settings["kind"] == "scan":
+        return QuantisedIndex(index, settings["refine"], vectors, rows)
+    map_lists(index, folder)
+    index.nprobe = settings["probe"]
+    return QuantisedIndex(index, settings["refine"], vectors, None)

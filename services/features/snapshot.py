@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.names import ENGAGEMENT_FEATURES
+from feature_repo.names import ENGAGEMENT_COUNTS, ENGAGEMENT_LEVELS
 from services.core.errors import CorruptArtefact
 from services.features import nearest
 from services.features.item_ids import ItemIdIndex
@@ -37,9 +37,10 @@ class ItemSnapshot:
     `item_ids`, `titles`: text by row; `brand_names`, `category_names`, `attribute_names` ("key=value"): text by code.
     `vectors` (n, D), kept in eight bits, read as float32, L2-normalised, zero where `has_vector` bool (n,) is false.
     `price` float32 (n,), NaN unknown; `available` bool (n,); `published_at` float64 (n,) epoch seconds, NaN unknown.
-    `brand` int32 (n,) codes, −1 none; `category_indptr`/`category_codes`, `attribute_indptr`/`attribute_codes`: CSR.
-    `categories_padded` int16 or int32 (n, 8): the last eight categories of each item, −1 padding.
-    `engagement` float32 (n, len(names.ENGAGEMENT_FEATURES)), NaN where undefined.
+    `brand` (n,) codes, −1 none; `category_indptr`/`category_codes`, `attribute_indptr`/`attribute_codes`: CSR.
+    `categories_padded` (n, 8): the last eight categories of each item, −1 padding. Codes and row pointers are int16,
+    int32 or int64, the narrowest that holds them.
+    `engagement` float32 (n, len(names.ENGAGEMENT_LEVELS)), NaN where undefined; `engagement_column` has the counts.
     `extra` float32 (n, E), NaN where unknown: further numeric item features, `extra_names` ("view:feature").
     `neighbours` int32 (n, K), −1 padding, best first; `neighbour_scores` of some of them.
     `popular`, `trending`, `newest`: int32, best first, available items only.
@@ -53,7 +54,7 @@ class ItemSnapshot:
         self.space, self.currency = manifest.space, manifest.currency
         self._index_settings = nearest.EXACT if exact else manifest.index
         self.item_ids, self.titles = read_strings(folder, "item_ids"), read_strings(folder, "titles")
-        self._ids = ItemIdIndex(self.item_ids, read_array(folder, "id_digests"), read_array(folder, "id_rows"))
+        self._ids = ItemIdIndex(self.item_ids, read_array(folder, "id_slots"))
         self._read_columns()
 
     def _read_columns(self) -> None:
@@ -65,13 +66,14 @@ class ItemSnapshot:
         self.price: FloatArray = array("price")
         self.available: NDArray[np.bool_] = array("available")
         self.published_at: NDArray[np.float64] = array("published_at")
-        self.brand: IndexArray = array("brand")
-        self.category_indptr: NDArray[np.int64] = array("category_indptr")
-        self.category_codes: IndexArray = array("category_codes")
+        self.brand: NDArray[np.signedinteger] = array("brand")
+        self.category_indptr: NDArray[np.signedinteger] = array("category_indptr")
+        self.category_codes: NDArray[np.signedinteger] = array("category_codes")
         self.categories_padded: NDArray[np.signedinteger] = array("categories_padded")
-        self.attribute_indptr: NDArray[np.int64] = array("attribute_indptr")
-        self.attribute_codes: IndexArray = array("attribute_codes")
+        self.attribute_indptr: NDArray[np.signedinteger] = array("attribute_indptr")
+        self.attribute_codes: NDArray[np.signedinteger] = array("attribute_codes")
         self.engagement: FloatArray = array("engagement")
+        self._engagement_counts: FloatArray = array("engagement_counts")
         self.extra: FloatArray = array("extra")
         self.neighbours: IndexArray = array("neighbours")
         self._neighbour_codes: NDArray[np.uint8] = array("neighbour_scores")
@@ -139,7 +141,9 @@ class ItemSnapshot:
 
     def engagement_column(self, name: str) -> FloatArray:
         """One of `names.ENGAGEMENT_FEATURES` for all items, float32 (n,), a strided view."""
-        return self.engagement[:, ENGAGEMENT_FEATURES.index(name)]
+        if name in ENGAGEMENT_COUNTS:
+            return self._engagement_counts[:, ENGAGEMENT_COUNTS.index(name)]
+        return self.engagement[:, ENGAGEMENT_LEVELS.index(name)]
 
     @cached_property
     def extra_names(self) -> list[str]:

@@ -9,24 +9,27 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from feature_repo.names import ENGAGEMENT_FEATURES, ITEM_ID
+from feature_repo.names import ENGAGEMENT_COUNTS, ENGAGEMENT_FEATURES, ITEM_ID
 from services.core.errors import CorruptArtefact
 from services.features import snapshot_tables as source
-from services.features.item_ids import digests
+from services.features.arrow_columns import coded, column, lists_csr, numbers, text_column
+from services.features.item_ids import id_slots
 from services.features.item_vectors import ItemVectors
-from services.features.nearest import build_index
+from services.features.nearest_build import build_index
+from services.features.neighbour_pairs import neighbour_matrix
 from services.features.snapshot import current_snapshot, shares_to_codes
 from services.features.snapshot_files import (
     FORMAT,
     MANIFEST,
     Manifest,
     file_entry,
+    narrow,
     read_manifest,
     write_array,
     write_manifest,
     write_strings,
 )
-from services.features.snapshot_tables import SnapshotTables, column, text_column
+from services.features.snapshot_tables import SnapshotTables
 from services.features.versions import make_current, new_folder, prune_folders
 
 LISTED = 1_000
@@ -84,7 +87,7 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
     available = column(items, "available").fill_null(False).to_numpy(zero_copy_only=False)
     engagement = source.engagement_matrix(tables, ids)
     space, vectors, has_vector = source.matrix_of_vectors(tables, ids)
-    neighbours, neighbour_scores = source.neighbour_matrix(tables, ids)
+    neighbours, neighbour_scores = neighbour_matrix(tables.co_engagement, ids)
     published, arrival = source.publication_times(items)
     extra_names, extra = source.extra_matrix(tables, ids)
     write_strings(folder, "extra_names", *text_column(pa.array(extra_names, pa.string())))
@@ -98,10 +101,11 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
         "vector_codes": read.codes,
         "vector_scales": read.scales,
         "has_vector": has_vector,
-        "price": source.numbers(items, "price", np.float32),
+        "price": numbers(items, "price", np.float32),
         "available": available,
         "published_at": published,
-        "engagement": engagement,
+        "engagement": engagement[:, len(ENGAGEMENT_COUNTS) :],
+        "engagement_counts": engagement[:, : len(ENGAGEMENT_COUNTS)],
         "extra": extra,
         "neighbours": neighbours,
         "neighbour_scores": shares_to_codes(neighbour_scores),
@@ -113,7 +117,7 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
     }
     for name, array in arrays.items():
         write_array(folder, name, array)
-    index = build_index(vectors, searched, folder)
+    index = build_index(vectors, read, searched, folder)
     write_manifest(folder, _manifest(folder, version, digest, now, vectors, space, _currency(items), index))
 
 
@@ -142,34 +146,29 @@ def _manifest(
 
 
 def _write_ids(folder: Path, ids: pa.Array) -> None:
-    keys = digests(ids.to_pylist())
-    order = np.argsort(keys, kind="stable")
     write_strings(folder, "item_ids", *text_column(ids))
-    write_array(folder, "id_digests", keys[order])
-    write_array(folder, "id_rows", order.astype(np.int32))
+    write_array(folder, "id_slots", id_slots(ids.cast(pa.binary()).to_pylist()))
 
 
 def _write_categories(folder: Path, items: pa.Table) -> tuple[NDArray[np.int64], IndexArray, int]:
-    names, indptr, codes = source.lists_csr(column(items, "categories"))
+    names, indptr, codes = lists_csr(column(items, "categories"))
     write_strings(folder, "category_names", *text_column(names))
-    write_array(folder, "category_indptr", indptr)
-    write_array(folder, "category_codes", codes)
-    padded = source.last_of_each(indptr, codes, source.PADDED_CATEGORIES)
-    narrow = len(names) <= np.iinfo(np.int16).max
-    write_array(folder, "categories_padded", padded.astype(np.int16) if narrow else padded)
+    write_array(folder, "category_indptr", narrow(indptr))
+    write_array(folder, "category_codes", narrow(codes))
+    write_array(folder, "categories_padded", narrow(source.last_of_each(indptr, codes, source.PADDED_CATEGORIES)))
     return indptr, codes, len(names)
 
 
 def _write_labels(folder: Path, items: pa.Table) -> None:
     """Titles, brands and attributes."""
     write_strings(folder, "titles", *text_column(column(items, "title")))
-    brands, codes = source.coded(column(items, "brand"))
+    brands, codes = coded(column(items, "brand"))
     write_strings(folder, "brand_names", *text_column(brands))
-    write_array(folder, "brand", codes)
-    names, indptr, attribute_codes = source.lists_csr(source.attribute_lists(column(items, "attributes")))
+    write_array(folder, "brand", narrow(codes))
+    names, indptr, attribute_codes = lists_csr(source.attribute_lists(column(items, "attributes")))
     write_strings(folder, "attribute_names", *text_column(names))
-    write_array(folder, "attribute_indptr", indptr)
-    write_array(folder, "attribute_codes", attribute_codes)
+    write_array(folder, "attribute_indptr", narrow(indptr))
+    write_array(folder, "attribute_codes", narrow(attribute_codes))
 
 
 def _column(engagement: NDArray[np.float32], name: str) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from services.core.errors import CorruptArtefact
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 OFFSETS, BYTES = ".offsets", ".bytes"
 
@@ -45,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True):
 class StringColumn(Sequence[str]):
     """Text values in a memory-mapped file, decoded when asked for."""
 
-    def __init__(self, offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
+    def __init__(self, offsets: NDArray[np.integer], data: NDArray[np.uint8]) -> None:
         self._offsets, self._data = memoryview(offsets), memoryview(data)
         self._count = offsets.size - 1
 
@@ -68,10 +68,21 @@ class StringColumn(Sequence[str]):
         """The values at these indices."""
         return [self[i] for i in indices.tolist()]
 
+    def encoded(self, index: int) -> memoryview:
+        """The UTF-8 bytes of a value, 0 ≤ index < n."""
+        return self._data[self._offsets[index] : self._offsets[index + 1]]
+
 
 def write_array(folder: Path, name: str, array: NDArray[Any]) -> None:
     """Write one array; read it with `read_array`."""
     np.save(folder / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
+
+
+def narrow(integers: NDArray[np.integer]) -> NDArray[np.signedinteger]:
+    """The same numbers in int16 or int32 where that holds them all, else in int64."""
+    low, high = integers.min(initial=0), integers.max(initial=0)
+    kind = next(k for k in (np.int16, np.int32, np.int64) if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
+    return integers.astype(kind, copy=False)
 
 
 def read_array(folder: Path, name: str) -> NDArray[Any]:
@@ -86,7 +97,7 @@ def read_array(folder: Path, name: str) -> NDArray[Any]:
 
 def write_strings(folder: Path, name: str, offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> None:
     """Write a string column of Arrow's layout; read it with `read_strings`."""
-    write_array(folder, name + OFFSETS, offsets)
+    write_array(folder, name + OFFSETS, narrow(offsets))
     write_array(folder, name + BYTES, data)
 
 

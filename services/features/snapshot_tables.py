@@ -1,8 +1,10 @@
 """The Arrow tables an item snapshot is built from, put into the snapshot's rows, codes and ranked lists."""
 
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import orjson
@@ -12,13 +14,15 @@ from numpy.typing import NDArray
 
 from feature_repo.names import CREATED, ENGAGEMENT_FEATURES, EVENT_TIMESTAMP, ITEM_ID
 from services.core.errors import InvalidInput
+from services.features.arrow_columns import column, epoch_seconds, flat, numbers, rows_of
+from services.features.neighbour_pairs import sorted_pairs
 
-NEIGHBOUR_ID = "neighbour_id"
 BOOKKEEPING = (EVENT_TIMESTAMP, CREATED, "updated_at")
 """Columns that say when a row was written: they are no part of a snapshot."""
 
-NEIGHBOURS = 50
 PADDED_CATEGORIES = 8
+CHUNK = 65_536
+"""Rows that are worked on at a time."""
 INITIAL_LOAD_S = 600.0
 """An item that came within this time of the catalogue's first one is part of its first load: its age is unknown."""
 
@@ -27,9 +31,9 @@ INITIAL_LOAD_S = 600.0
 class SnapshotTables:
     """`items`: the item columns, `attributes` as JSON text, `created_at` optional. `engagement`: item_id and
     `names.ENGAGEMENT_FEATURES`. `vectors`: item_id, space, vector (little-endian float32 bytes). `co_engagement`:
-    item_id, neighbour_id, score in 0–1. One row an item in the first three; items of other tables that `items` lacks
-    are left out. `space`: the vector space to use; the most common one when None. `extra`: by view name further numeric
-    features of items, item_id and a column each (docs/features.md).
+    item_id, neighbour_id, score in 0–1, ids as text or dictionary-encoded. One row an item in the first three; items of
+    other tables that `items` lacks are left out. `space`: the vector space to use; the most common one when None.
+    `extra`: by view name further numeric features of items, item_id and a column each (docs/features.md).
     """
 
     items: pa.Table
@@ -40,14 +44,17 @@ class SnapshotTables:
     extra: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def sorted(self) -> "SnapshotTables":
-        """The same rows in a fixed order, chunks combined: the build does not depend on the order of reading."""
+        """The same rows in a fixed order, chunks combined: the build does not depend on the order of reading.
+
+        Vectors are large binary, and the ids of pairs dictionary-encoded by the items'.
+        """
+        items = _sorted(self.items, ITEM_ID)
+        vectors = self.vectors.select([ITEM_ID, "space", "vector"])
         return SnapshotTables(
-            items=_sorted(self.items, ITEM_ID),
+            items=items,
             engagement=_sorted(self.engagement.select([ITEM_ID, *ENGAGEMENT_FEATURES]), ITEM_ID),
-            vectors=_sorted(self.vectors.select([ITEM_ID, "space", "vector"]), ITEM_ID),
-            co_engagement=_sorted(
-                self.co_engagement.select([ITEM_ID, "neighbour_id", "score"]), ITEM_ID, "neighbour_id"
-            ),
+            vectors=_sorted(vectors.set_column(2, "vector", vectors["vector"].cast(pa.large_binary())), ITEM_ID),
+            co_engagement=sorted_pairs(self.co_engagement, column(items, ITEM_ID).cast(pa.string())),
             space=self.space,
             extra={name: _sorted(table, ITEM_ID) for name, table in sorted(self.extra.items())},
         )
@@ -57,63 +64,9 @@ class SnapshotTables:
         digest = hashlib.sha256("|".join((self.space or "", *self.extra)).encode())
         for table in (self.items, self.engagement, self.vectors, self.co_engagement, *self.extra.values()):
             plain = table.select(sorted(set(table.column_names) - set(BOOKKEEPING)))
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, plain.schema.remove_metadata()) as writer:
-                writer.write_table(plain.replace_schema_metadata(None))
-            digest.update(sink.getvalue())
+            with pa.ipc.new_stream(_Hashed(digest), plain.schema.remove_metadata()) as writer:
+                writer.write_table(plain.replace_schema_metadata(None), max_chunksize=CHUNK)
         return digest.hexdigest()
-
-
-def text_column(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Offsets int64 (n + 1,) and UTF-8 bytes of an Arrow text array; null becomes empty."""
-    text = pc.fill_null(array.cast(pa.large_string()), "")
-    if text.offset:
-        text = pa.concat_arrays([text])
-    _, offsets, data = text.buffers()
-    ends = np.frombuffer(offsets, np.int64)[: len(text) + 1] if len(text) else np.zeros(1, np.int64)
-    return ends - ends[0], np.frombuffer(data, np.uint8)[ends[0] : ends[-1]] if data else np.empty(0, np.uint8)
-
-
-def rows_of(ids: pa.Array, wanted: pa.Array) -> NDArray[np.int32]:
-    """The row in `ids` of each wanted id, −1 where there is none."""
-    found = pc.index_in(wanted.cast(pa.string()), value_set=ids)
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int32)
-
-
-def numbers(table: pa.Table, name: str, dtype: type[np.floating]) -> NDArray:
-    """A numeric column, NaN where null."""
-    return column(table, name).cast(pa.float64()).to_numpy(zero_copy_only=False).astype(dtype)
-
-
-def epoch_seconds(table: pa.Table, name: str) -> NDArray[np.float64]:
-    """A timestamp column as epoch seconds, NaN where null or absent."""
-    if name not in table.column_names:
-        return np.full(table.num_rows, np.nan)
-    micros = column(table, name).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    return micros.cast(pa.float64()).to_numpy(zero_copy_only=False) / 1e6
-
-
-def coded(values: pa.Array) -> tuple[pa.Array, NDArray[np.int32]]:
-    """The distinct values in ascending order, and each value's code; −1 for null."""
-    names = pc.unique(values).drop_null().cast(pa.string())
-    names = names.take(pc.sort_indices(names))
-    return names, rows_of(names, values)
-
-
-def lists_csr(lists: pa.Array) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.int32]]:
-    """Names, CSR row pointers and codes of a list-of-text column. A value twice in a list counts once."""
-    if not len(lists):
-        return pa.array([], pa.string()), np.zeros(1, np.int64), np.empty(0, np.int32)
-    lists = lists.cast(pa.list_(pa.string()))
-    parents = pc.list_parent_indices(lists).to_numpy()
-    names, codes = coded(pc.list_flatten(lists))
-    keep = codes >= 0
-    parents, codes = parents[keep], codes[keep]
-    _, first = np.unique(parents.astype(np.int64) * max(len(names), 1) + codes, return_index=True)
-    first.sort()
-    parents, codes = parents[first], codes[first]
-    counts = np.bincount(parents, minlength=len(lists))
-    return names, np.concatenate(([0], counts.cumsum())), codes
 
 
 def last_of_each(indptr: NDArray[np.int64], codes: NDArray[np.int32], width: int) -> NDArray[np.int32]:
@@ -143,41 +96,30 @@ def matrix_of_vectors(tables: SnapshotTables, ids: pa.Array) -> tuple[str, NDArr
     """
     spaces = tables.vectors["space"]
     space = tables.space if tables.space is not None else _most_common(spaces)
-    rows = tables.vectors.filter(pc.equal(spaces, space)) if space else tables.vectors.slice(0, 0)
+    rows = _where(tables.vectors, pc.equal(spaces, space)) if space else tables.vectors.slice(0, 0)
     at = rows_of(ids, column(rows, ITEM_ID))
-    rows, at = rows.filter(pa.array(at >= 0)), at[at >= 0]
-    raw = column(rows, "vector").cast(pa.large_binary())
-    sizes = pc.binary_length(raw).to_numpy(zero_copy_only=False)
+    rows, at = _where(rows, pa.array(at >= 0)), at[at >= 0]
+    ends, data = flat(column(rows, "vector").cast(pa.large_binary()))
+    sizes = np.diff(ends)
     if sizes.size and (sizes.min() != sizes.max() or sizes[0] % 4):
         raise InvalidInput(f"Item vectors of space {space} differ in length: recompute the embeddings")
     dimension = int(sizes[0]) // 4 if sizes.size else 0
     vectors = np.zeros((len(ids), dimension), np.float32)
     if sizes.size:
-        vectors[at] = np.frombuffer(b"".join(raw.to_pylist()), "<f4").reshape(-1, dimension)
-    norms = np.linalg.norm(vectors, axis=1)
-    usable = np.isfinite(norms) & (norms > 1e-6)
-    vectors[~usable] = 0
-    vectors[usable] /= norms[usable, None]
-    return space or "", vectors, usable
+        vectors[at] = data.view("<f4").reshape(-1, dimension)
+    return space or "", vectors, _normalise(vectors)
 
 
-def neighbour_matrix(tables: SnapshotTables, ids: pa.Array) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The strongest neighbours of each item int32 (n, K), −1 padding, and their scores (n, K), descending."""
-    pairs = tables.co_engagement
-    left, right = rows_of(ids, column(pairs, ITEM_ID)), rows_of(ids, column(pairs, NEIGHBOUR_ID))
-    score = np.clip(numbers(pairs, "score", np.float32), 0, 1)
-    keep = (left >= 0) & (right >= 0) & (left != right) & (score > 0)
-    left, right, score = left[keep], right[keep], score[keep]
-    order = np.lexsort((right, -score, left))
-    left, right, score = left[order], right[order], score[order]
-    starts = np.searchsorted(left, np.arange(len(ids)))
-    rank = np.arange(left.size) - starts[left]
-    width = int(min(rank.max(initial=-1) + 1, NEIGHBOURS))
-    keep = rank < width
-    neighbours = np.full((len(ids), width), -1, np.int32)
-    scores = np.zeros((len(ids), width), np.float32)
-    neighbours[left[keep], rank[keep]], scores[left[keep], rank[keep]] = right[keep], score[keep]
-    return neighbours, scores
+def _normalise(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Divide each by its length, in place; which had one, bool (n,). The others become zero."""
+    usable = np.empty(len(vectors), bool)
+    for start in range(0, len(vectors), CHUNK):
+        part = vectors[start : start + CHUNK]
+        norms = np.linalg.norm(part, axis=1)
+        good = usable[start : start + CHUNK] = np.isfinite(norms) & (norms > 1e-6)
+        part[~good] = 0
+        np.divide(part, norms[:, None], out=part, where=good[:, None])
+    return usable
 
 
 def engagement_matrix(tables: SnapshotTables, ids: pa.Array) -> NDArray[np.float32]:
@@ -215,18 +157,33 @@ def publication_times(items: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.
     return np.where(np.isnan(published), arrived, published), np.where(np.isnan(published), created, published)
 
 
-def column(table: pa.Table, name: str) -> pa.Array:
-    """One column as one array."""
-    values = table[name].combine_chunks()
-    return values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
-
-
 def _numeric(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
 
 
-def _sorted(table: pa.Table, *keys: str) -> pa.Table:
-    return table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
+def _sorted(table: pa.Table, key: str) -> pa.Table:
+    keys = column(table, key)
+    ordered = pc.all(pc.less_equal(keys[:-1], keys[1:])).as_py() if len(keys) > 1 else True
+    return (table if ordered else table.sort_by(key)).combine_chunks()
+
+
+def _where(table: pa.Table, mask: pa.ChunkedArray | pa.Array) -> pa.Table:
+    """The rows where the mask is true; the table itself where it always is."""
+    return table if pc.all(mask).as_py() else table.filter(mask)
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is a digest of what is written."""
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return len(data)
 
 
 def _most_common(values: pa.ChunkedArray) -> str | None:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.names import ENGAGEMENT_FEATURES
+from feature_repo.names import ENGAGEMENT_LEVELS
 from services.features.portrait_view import PortraitView
 from services.features.snapshot import ItemSnapshot
 
@@ -56,7 +56,7 @@ RATING_PRIOR_COUNT = 5.0
 LOG_HISTORY = math.log1p(50)
 """Of the most items a portrait remembers."""
 
-_ENGAGEMENT = {name: position for position, name in enumerate(ENGAGEMENT_FEATURES)}
+_ENGAGEMENT = {name: position for position, name in enumerate(ENGAGEMENT_LEVELS)}
 
 FloatArray = NDArray[np.float32]
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.features.item_vectors import ItemVectors
-from services.features.nearest import NearestIndex, build_index, open_index
+from services.features.nearest import NearestIndex, open_index
+from services.features.nearest_build import build_index
 from services.features.portrait import Portrait
 from services.features.snapshot import ItemSnapshot
 from services.networks.item_inputs import ItemInputs, Vocabulary, price_buckets
@@ -84,5 +85,6 @@ def _rows(names: tuple[str, ...], codes: dict[str, int]) -> NDArray[np.int32]:
 
 
 def _index(vectors: FloatArray, rows: NDArray[np.int32]) -> NearestIndex:
+    kept = ItemVectors.of(vectors)
     with tempfile.TemporaryDirectory(prefix="portrait-") as folder:  # a mapped index outlives its file's name
-        return open_index(Path(folder), build_index(vectors, rows, Path(folder)), ItemVectors.of(vectors), rows)
+        return open_index(Path(folder), build_index(vectors, kept, rows, Path(folder)), kept, rows)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
+from services.features.arrow_columns import text_column
 from services.features.snapshot_files import read_array, read_strings, write_array, write_strings
-from services.features.snapshot_tables import text_column
 
 FloatArray = NDArray[np.float32]
 PREFIX = "rank-"

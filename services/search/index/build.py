@@ -16,8 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.core.errors import CorruptArtefact, NotReady
+from services.features.arrow_columns import text_column
 from services.features.snapshot_files import write_array, write_strings
-from services.features.snapshot_tables import text_column
 from services.features.versions import make_current, new_folder, prune_folders
 from services.search.index import engine
 from services.search.index.fields import AnalysedItems, analyse_items, searched_columns

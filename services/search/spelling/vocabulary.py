@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from services.features.arrow_columns import text_column
 from services.features.snapshot_files import StringColumn, read_array, read_strings, write_array, write_strings
-from services.features.snapshot_tables import text_column
 from services.search.spelling.deletions import MAX_EDITS, build_deletions, near_words
 from services.search.text.analyser import Analyser, Kind, Token
 from services.search.text.normal import folded

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from services.core.errors import CorruptArtefact
+from services.features.arrow_columns import text_column
 from services.features.snapshot_files import write_array, write_strings
-from services.features.snapshot_tables import text_column
 from services.features.versions import current_folder, make_current, new_folder, prune_folders
 from services.search.suggest.phrases import Phrase, distinct, name_phrases, query_phrases, title_phrases
 from services.search.text.analyser import Analyser, AnalyserConfig

@@ -6,7 +6,8 @@ import numpy as np
 
 from services.features import item_vectors
 from services.features.item_vectors import ItemVectors
-from services.features.nearest import best_of, build_index, open_index
+from services.features.nearest import best_of, open_index
+from services.features.nearest_build import build_index
 
 
 def directions(count: int, dimension: int = 384, seed: int = 3) -> np.ndarray:
@@ -57,7 +58,8 @@ def test_no_vectors_are_no_vectors():
 def test_the_index_finds_the_nearest_by_the_exact_vectors_and_pads(tmp_path: Path):
     exact = directions(3_000)
     rows = np.flatnonzero(np.arange(3_000) % 3).astype(np.int32)
-    index = open_index(tmp_path, build_index(exact, rows, tmp_path), ItemVectors.of(exact), rows)
+    kept = ItemVectors.of(exact)
+    index = open_index(tmp_path, build_index(exact, kept, rows, tmp_path), kept, rows)
     queries = directions(30, seed=6)
     found, cosine = index.search(queries, 50)
     expected, theirs = best_of(queries @ exact[rows].T, rows, 50)

@@ -9,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from feature_repo.names import ENGAGEMENT_FEATURES
+from feature_repo.names import ENGAGEMENT_FEATURES, ENGAGEMENT_LEVELS
 from services.core.errors import CorruptArtefact, InvalidInput
-from services.features import item_ids
+from services.features import item_ids, neighbour_pairs
+from services.features.arrow_columns import text_column
+from services.features.item_ids import ItemIdIndex
 from services.features.snapshot import ItemSnapshot, current_snapshot
 from services.features.snapshot_build import build_snapshot, prune, publish
-from services.features.snapshot_files import MANIFEST
+from services.features.snapshot_files import MANIFEST, StringColumn
 from services.features.snapshot_tables import SnapshotTables
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -108,15 +110,22 @@ def test_large_catalogues_find_ids_without_a_dictionary(
     assert again.index_of("b") == 1
 
 
-def test_ids_that_share_a_digest_are_told_apart() -> None:
-    class Ids(list):
-        pass
+def test_ids_whose_slot_is_taken_are_found_in_the_next_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_ids, "crc32", lambda text: 2**32 - 1)
+    monkeypatch.setattr(item_ids, "DICTIONARY_LIMIT", 0)
+    texts = [b"x", b"other", b"", b"Cr\xc3\xa8me"]
+    slots = item_ids.id_slots(texts)
+    assert slots.tolist() == [-1] * 7 + [0, 1, 2, 3, -1]
+    ends = np.cumsum([0, *map(len, texts)])
+    index = ItemIdIndex(StringColumn(ends, np.frombuffer(b"".join(texts), np.uint8)), slots)
+    assert index.indices(["Crème", "x", "unknown", "", "other"]).tolist() == [3, 0, -1, 2, 1]
 
-    digest = item_ids.digests(["x"])
-    same = np.array([digest[0], digest[0]])
-    index = item_ids.ItemIdIndex(Ids(["other", "x"]), same, np.array([0, 1], np.int32))
-    index._dictionary = None
-    assert index.indices(["x"]).tolist() == [1]
+
+def test_every_id_of_many_is_found_and_no_other() -> None:
+    ids = [f"item-{n}" for n in range(item_ids.DICTIONARY_LIMIT + 1)]
+    index = ItemIdIndex(StringColumn(*text_column(pa.array(ids))), item_ids.id_slots([i.encode() for i in ids]))
+    assert index.indices(ids).tolist() == list(range(len(ids)))
+    assert index.indices(["item-", "item-20001", "item-0 "]).tolist() == [-1, -1, -1]
 
 
 def test_vectors_are_normalised_and_empty_ones_are_marked(opened: ItemSnapshot) -> None:
@@ -143,11 +152,40 @@ def test_engagement_follows_its_item_and_is_nan_where_unknown(opened: ItemSnapsh
     assert np.isnan(opened.engagement_column("click_rate")).all()
 
 
+def test_counts_of_engagement_lie_apart_from_what_requests_read(tmp_path: Path) -> None:
+    counted = tables(engagement=engagement(b={"views_30d": 70_001.0, "users_total": 3.0, "sentiment_mean": -0.5}))
+    snapshot = ItemSnapshot.open(tmp_path / build_snapshot(counted, tmp_path, now=NOW))
+    assert snapshot.engagement.shape == (4, len(ENGAGEMENT_LEVELS))
+    found = {name: snapshot.engagement_column(name)[1] for name in ENGAGEMENT_FEATURES}
+    assert {name: value for name, value in found.items() if not np.isnan(value)} == {
+        "views_30d": 70_001.0,
+        "users_total": 3.0,
+        "sentiment_mean": -0.5,
+    }
+
+
 def test_neighbours_are_ranked_and_never_the_item_itself_or_a_gone_one(opened: ItemSnapshot) -> None:
     assert opened.neighbours.tolist() == [[2, 1], [0, -1], [-1, -1], [-1, -1]]
     np.testing.assert_allclose(
         opened.neighbour_scores(np.arange(4)), [[0.75, 0.5], [0.25, 0], [0, 0], [0, 0]], atol=1 / 510
     )
+
+
+def test_pairs_may_name_items_by_a_dictionary(tmp_path: Path) -> None:
+    plain = tables().co_engagement
+    coded = pa.table({name: plain[name].dictionary_encode() for name in ("item_id", "neighbour_id")})
+    coded = coded.append_column("score", plain["score"])
+    assert tables(co_engagement=coded).sorted().digest() == tables().sorted().digest()
+    snapshot = ItemSnapshot.open(tmp_path / build_snapshot(tables(co_engagement=coded), tmp_path, now=NOW))
+    assert snapshot.neighbours.tolist() == [[2, 1], [0, -1], [-1, -1], [-1, -1]]
+
+
+def test_neighbours_are_ranked_in_any_number_of_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ItemSnapshot.open(tmp_path / build_snapshot(tables(), tmp_path, now=NOW)).neighbours
+    monkeypatch.setattr(neighbour_pairs, "CHUNK", 1)
+    monkeypatch.setattr(neighbour_pairs, "NEIGHBOURS", 1)
+    again = ItemSnapshot.open(tmp_path / "again" / build_snapshot(tables(), tmp_path / "again", now=NOW)).neighbours
+    assert again.tolist() == whole[:, :1].tolist()
 
 
 def test_lists_hold_available_items_best_first(opened: ItemSnapshot) -> None:
