@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         default_factory=dict,
         description="JSON: what a word counts by field: title, brand, categories, attributes, description.",
     )
+    search_meaning_floor: float = Field(
+        0.45, ge=-1, le=1, description="Cosine from which an item that lacks the query's words is a result of a search."
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
     )

@@ -38,7 +38,11 @@ class SearchConfig:
     relaxed_share: float = 0.6
     """Where no item has all the words: those match that have this share of them, weighed by rarity."""
     dense_floor: float = 0.5
-    """An item found by meaning alone needs this share of the best cosine."""
+    """An item found by meaning alone needs this share of the best cosine to be ranked."""
+    result_share: float = 0.4
+    """A candidate is a result by its words with this share of what all demanded words tell."""
+    meaning_floor: float = 0.45
+    """Or with this cosine (docs/search.md); a matter of the encoder: `PORTRAIT_SEARCH_MEANING_FLOOR`."""
     max_words: int = 32
     """Words of a query that are searched for, the first ones."""
     synonym_weight: float = 0.8
@@ -61,4 +65,4 @@ def search_config(settings: Settings) -> SearchConfig:
         raise ConfigurationError(
             f"PORTRAIT_SEARCH_BOOSTS takes numbers of at least 0 for {', '.join(FIELDS)}; got {given}"
         )
-    return SearchConfig(boosts=MappingProxyType({**_boosts(), **given}))
+    return SearchConfig(boosts=MappingProxyType({**_boosts(), **given}), meaning_floor=settings.search_meaning_floor)

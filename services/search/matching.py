@@ -22,18 +22,21 @@ REMEMBERED_TERMS = 65_536
 FloatArray = NDArray[np.float32]
 RowArray = NDArray[np.int32]
 PlaceArray = NDArray[np.intp]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Match:
     """`rows` int32 ascending: items that match. `strict`: whether they hold all demanded words.
 
-    `rarity` float32 (words,): ln(1 + N/n), 0 for unknown words.
+    `rarity` float32 (words,): ln(1 + N/n), 0 for unknown words. `demanded` int (d,): places of the words that are not
+    optional.
     """
 
     rows: RowArray
     strict: bool
     rarity: FloatArray
+    demanded: PlaceArray
 
 
 class Matcher:
@@ -68,18 +71,30 @@ class Matcher:
         """The items that hold all demanded words; where none does, those that hold the more telling ones."""
         held = [self._holders(word) for word in words]
         rarity = np.array([self._rarity(rows.size) for rows in held], np.float32)
-        demanded = [i for i, word in enumerate(words) if not word.optional]
-        if not demanded:
-            return Match(np.empty(0, np.int32), False, rarity)
+        demanded = np.array([i for i, word in enumerate(words) if not word.optional], np.intp)
+        if not demanded.size:
+            return Match(np.empty(0, np.int32), False, rarity, demanded)
         rows = _in_all([held[i] for i in demanded])
         strict = bool(rows.size)
         if not strict and rarity[demanded].any():
             share = np.zeros(self._count, np.float32)
             for i in demanded:
                 share[held[i]] += rarity[i]
-            least = max(self._config.relaxed_share * float(rarity[demanded].sum()), float(rarity[rarity > 0].min()))
-            rows = np.flatnonzero(share >= least - 1e-6).astype(np.int32)
-        return Match(rows, strict, rarity)
+            rows = np.flatnonzero(share >= self._least(self._config.relaxed_share, rarity, demanded)).astype(np.int32)
+        return Match(rows, strict, rarity, demanded)
+
+    def holds_enough(self, match: Match, found: FloatArray) -> BoolArray:
+        """Which items (n,) hold `result_share` of what the demanded words tell, by rarity, whether or not others hold
+        all. `found` float32 (n, words), as of `field_scores`."""
+        rarity = match.rarity[match.demanded]
+        if not rarity.any():
+            return np.zeros(len(found), bool)
+        share = (found[:, match.demanded] > 0) @ rarity
+        return share >= self._least(self._config.result_share, match.rarity, match.demanded)
+
+    def _least(self, share: float, rarity: FloatArray, demanded: PlaceArray) -> float:
+        """What the rarities of the held words must sum to: a share of the demanded ones', one known word at least."""
+        return max(share * float(rarity[demanded].sum()), float(rarity[rarity > 0].min())) - 1e-6
 
     def field_scores(self, words: Sequence[QueryWord], rows: RowArray) -> tuple[FloatArray, FloatArray]:
         """How some rows (n,) hold the words; −1 is no item's row.

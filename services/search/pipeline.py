@@ -126,10 +126,11 @@ class SearchPipeline:
         page = self._page(request, whole, shown)
         stages.lap("order")
         items, ids = whole.indices[page], self.snapshot.item_ids.take(whole.indices[page])
-        total = whole.indices.size
+        total = 0 if found.near else whole.indices.size
         facets = None
         if request.facets:
-            everything = np.union1d(found.unfiltered, found.candidates.indices).astype(np.int32)
+            near = found.candidates.indices[:0] if found.near else found.candidates.indices
+            everything = np.union1d(found.unfiltered, near).astype(np.int32)
             facets = count_facets(request.facets, self.snapshot, everything, request.filter, self.config.facet_terms)
             stages.lap("facets")
         highlights = None
@@ -282,6 +283,8 @@ def _modes(found: Retrieved, vector: FloatArray | None, asked: RankingInput) -> 
         modes.append(Mode.SEMANTIC)
     elif not found.match.strict and not asked.query.demands:
         modes.append(Mode.RELAXED)
+    if found.near:
+        modes.append(Mode.NEAR)
     if asked.user is None:
         modes.append(Mode.UNPERSONALISED)
     return tuple(modes)

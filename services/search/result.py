@@ -14,6 +14,8 @@ class Mode(StrEnum):
     """By meaning alone: no item holds the words."""
     RELAXED = "relaxed"
     """No item holds all the words: those that hold the most telling ones were counted."""
+    NEAR = "near"
+    """Nothing is a result: what is shown is nearest in words or meaning, and `total` is 0."""
     UNPERSONALISED = "unpersonalised"
     """Nothing of a user went into the order."""
     RANKER_REFUSED = "ranker-refused"
@@ -71,10 +73,11 @@ class Facets:
 class SearchResult:
     """One page: `item_ids`, `scores`, `highlights`, `reasons` are parallel, in the list's order.
 
-    `total`: how many items match in all. `corrected_query`: what was searched for instead of what was typed;
-    `did_you_mean`: what was not searched for but may have been meant. `highlights`: titles as HTML, everything escaped
-    but `<em>` around the words found. `next_cursor`: for the next page, None on the last. `versions`: of "snapshot",
-    "index" and "ranker". `stages`: seconds by stage.
+    `total`: how many results there are in all (docs/search.md), 0 also where what is near is shown all the same.
+    `corrected_query`: what was searched for instead of what was typed; `did_you_mean`: what was not searched for but
+    may have been meant. `highlights`: titles as HTML, everything escaped but `<em>` around the words found.
+    `next_cursor`: for the next page, None on the last. `versions`: of "snapshot", "index" and "ranker". `stages`:
+    seconds by stage.
     """
 
     item_ids: list[str]

@@ -50,13 +50,15 @@ class Alignment:
 @dataclass(frozen=True)
 class Retrieved:
     """`candidates` to rank. `matched` int32 ascending: every item that the words match and the filter lets through;
-    `unfiltered`: the same before the filter. `match`: the same by index row.
+    `unfiltered`: the same before the filter. `match`: the same by index row. `near`: there is no result; the candidates
+    are what comes nearest.
     """
 
     candidates: SearchCandidates
     matched: IndexArray
     unfiltered: IndexArray
     match: Match
+    near: bool = False
 
 
 class Retriever:
@@ -94,7 +96,16 @@ class Retriever:
         found = merged((lexical, dense, taken))
         cosine = self._cosines(found, vector, dense, cosines)
         scored = _cut(self._scored(query, found, cosine), self._config.max_candidates, taken)
-        return Retrieved(scored, matched, unfiltered, match)
+        results = self._results(scored, match, matched, taken) if allowed is None else np.ones(len(scored), bool)
+        near = not results.any() and not matched.size
+        return Retrieved(scored if near else _those(scored, results), matched, unfiltered, match, near)
+
+    def _results(self, found: SearchCandidates, match: Match, matched: IndexArray, taken: IndexArray) -> BoolArray:
+        """Which candidates (n,) are results: they match, hold enough of the words, were taken by people who asked this,
+        or are near enough in meaning."""
+        held = _among(found.indices, matched) | np.isin(found.indices, taken)
+        near = np.nan_to_num(found.dense, nan=-1) >= self._config.meaning_floor
+        return held | near | self._matcher.holds_enough(match, found.found)
 
     def judge(self, query: UnderstoodQuery, indices: IndexArray, vector: FloatArray | None) -> Retrieved:
         """These items, ascending and distinct, as the candidates of a query, whether or not they match it."""
@@ -176,7 +187,18 @@ def _cut(found: SearchCandidates, count: int, always: IndexArray) -> SearchCandi
         return found
     rank = np.minimum(_ranks(found.lexical), _ranks(np.nan_to_num(found.dense, nan=-2)))
     rank[np.searchsorted(found.indices, always)] = -1
-    kept = np.sort(np.argsort(rank, kind="stable")[:count])
+    return _those(found, np.sort(np.argsort(rank, kind="stable")[:count]))
+
+
+def _among(values: IndexArray, held: IndexArray) -> BoolArray:
+    """Which of some values stand in ascending ones."""
+    if not held.size:
+        return np.zeros(values.size, bool)
+    return held[np.minimum(held.searchsorted(values), held.size - 1)] == values
+
+
+def _those(found: SearchCandidates, kept: NDArray) -> SearchCandidates:
+    """Some of the candidates, by ascending place or by a mask."""
     return SearchCandidates(
         found.indices[kept], found.lexical[kept], found.dense[kept], found.field_scores[kept], found.found[kept]
     )

@@ -8,6 +8,7 @@ from search_shop import SECONDS, vector
 from services.core.errors import PortraitError
 from services.search.pipeline import SearchPipeline
 from services.search.request import FacetName, SearchRequest, Sort
+from services.search.result import Mode
 
 NASTY = [
     "",
@@ -45,7 +46,8 @@ def answer(pipeline: SearchPipeline, query: str, **asked: object) -> None:
         except PortraitError as error:
             assert 400 <= error.status < 500 and error.code and error.detail
         else:
-            assert len(result.item_ids) == len(result.scores) <= result.total
+            assert len(result.item_ids) == len(result.scores)
+            assert result.total == 0 if Mode.NEAR in result.modes else len(result.item_ids) <= result.total
             assert len(set(result.item_ids)) == len(result.item_ids)
 
 

@@ -66,6 +66,24 @@ def test_meaning_finds_what_words_do_not(pipeline: SearchPipeline) -> None:
     assert search(pipeline, "xylophonic").item_ids == []
 
 
+def test_what_counts_as_a_result(pipeline: SearchPipeline) -> None:
+    """Items that hold the words or enough of them, and those whose cosine passes the floor."""
+    by_words = search(pipeline, "oak table")
+    assert set(by_words.item_ids) == {"a1", "a2", "a3"} and by_words.total == 3, "a3 is a table lamp"
+    both = search(pipeline, "oak table", vector(0.6, 0, 0.8, 0))
+    assert set(both.item_ids) == {"a1", "a2", "a3", "a4", "a5"} and both.total == 5, "a8, with a cosine of .42, is none"
+    meaning = search(pipeline, "xylophonic", vector(0, 0, 0.9, 0.1))
+    assert (set(meaning.item_ids), meaning.total) == ({"a4", "a5"}, 2)
+
+
+def test_what_is_only_near_is_shown_on_one_page_and_counts_as_nothing(pipeline: SearchPipeline) -> None:
+    near = search(pipeline, "xylophonic", vector(-0.2, 0.5, -0.9, -0.5), count=1, facets=(FacetName.BRANDS,))
+    assert (near.item_ids, near.total, near.next_cursor) == (["a3"], 0, None)
+    assert Mode.NEAR in near.modes and near.facets is not None and near.facets.brands == []
+    nothing = search(pipeline, "xylophonic")
+    assert (nothing.item_ids, nothing.total) == ([], 0) and Mode.NEAR in nothing.modes
+
+
 def test_meaning_finds_across_languages_where_the_encoder_does(pipeline: SearchPipeline) -> None:
     """A multilingual encoder puts "loudspeaker" and "扬声器" beside 音箱: search needs the vector alone."""
     for query in ("扬声器", "loudspeaker"):
