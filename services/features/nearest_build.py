@@ -61,7 +61,7 @@ def build_index(vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder
             index.add_with_ids(vectors[part], part.astype(np.int64))
     if scanned:
         faiss.write_index(index, str(folder / INDEX_FILE))
-        return _calibrated(folder, {"kind": "scan"}, [1], vectors, kept, rows)
+        return _calibrated(folder, {"kind": "scan"}, [], vectors, kept, rows)
     write_lists(index, folder)
     probes = [1 << power for power in range(FEWEST_PROBES.bit_length() - 1, index.nlist.bit_length() - 2)]
     del index
@@ -102,16 +102,20 @@ def _calibrated(
     """The settings with `WIDER` times the fewest probes that reach `RECALL`, and the least refinement that does."""
     queries, expected = _questions(vectors, rows)
 
-    def recall(probe: int, refine: float) -> float:
-        index = open_index(folder, settings | {"probe": probe, "refine": refine}, kept, rows)
-        found, _ = index.search(queries, ASKED)
+    def recall(tried: dict[str, Any]) -> float:
+        found, _ = open_index(folder, tried, kept, rows).search(queries, ASKED)
         return float(np.mean([np.isin(e, f).mean() for f, e in zip(found, expected, strict=True)]))
 
-    fewest = next((probe for probe in probes if recall(probe, REFINES[-1]) >= RECALL), probes[-1])
-    probe = WIDER * fewest
-    reached = {refine: recall(probe, refine) for refine in REFINES}
-    refine = next((refine for refine in REFINES if reached[refine] >= RECALL), REFINES[-1])
-    return settings | {"probe": probe, "refine": refine, "recall": round(reached[refine], 4)}
+    if probes:
+        widest = settings | {"refine": REFINES[-1]}
+        enough = (probe for probe in probes if recall(widest | {"probe": probe}) >= RECALL)
+        settings = settings | {"probe": WIDER * next(enough, probes[-1])}
+    for refine in REFINES:
+        settings = settings | {"refine": refine}
+        reached = recall(settings)
+        if reached >= RECALL:
+            break
+    return settings | {"recall": round(reached, 4)}
 
 
 def _questions(vectors: FloatArray, rows: IndexArray) -> tuple[FloatArray, IndexArray]:
