@@ -43,12 +43,13 @@ class SearchResult:
 @dataclass(frozen=True)
 class JudgedLists:
     """Judgements with what the rankers see of them. `features` float32 (rows, F) named `names`; `misspelt` bool
-    (queries,): whether search corrected the query."""
+    (queries,): whether search corrected the query; `searched`: what was searched for."""
 
     judgements: Judgements
     features: NDArray[np.float32]
     names: tuple[str, ...]
     misspelt: NDArray[np.bool_]
+    searched: Sequence[str] = ()
 
     def graded(self) -> GradedLists:
         """As the ranker is trained on."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from services.networks.numpy_search_ranker import CLIP, NumpySearchRanker
+from training.list_loss import list_cross_entropy, list_softmax
 from training.search_metrics import ndcg
 
 FloatArray = NDArray[np.float32]
@@ -129,22 +130,14 @@ def _fit_member(
 
 
 def _loss(model: nn.Module, lists: GradedLists, temperature: float) -> Tensor:
-    """Cross-entropy of each list's softmax of scores with that of the gains (ListNet, Cao et al. 2007), or with the
-    shares in which rows should be chosen."""
+    """Listwise, against the softmax of the gains or the shares in which rows should be chosen."""
     owner = torch.as_tensor(np.repeat(np.arange(len(lists)), np.diff(lists.starts)))
     if lists.target is None:
         gain = torch.as_tensor(lists.gain, dtype=torch.float32) / temperature
-        target = torch.exp(_log_softmax(gain, owner, len(lists)))
+        target = list_softmax(gain, owner, len(lists))
     else:
         target = torch.as_tensor(lists.target)
-    wrong = target * _log_softmax(model(torch.as_tensor(lists.features)), owner, len(lists))
-    return -wrong.sum() / target.sum().clamp(min=1e-6)
-
-
-def _log_softmax(values: Tensor, owner: Tensor, lists: int) -> Tensor:
-    top = torch.full((lists,), -torch.inf).scatter_reduce(0, owner, values.detach(), "amax")
-    total = torch.zeros(lists).index_add(0, owner, torch.exp(values - top[owner]))
-    return values - (torch.log(total) + top)[owner]
+    return list_cross_entropy(model(torch.as_tensor(lists.features)), target, owner, len(lists))
 
 
 def _held_ndcg(model: nn.Module, held: GradedLists) -> float:

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from services.cli.evaluate_cross import cross_encoder_result
 from services.cli.output import console, error_console
 
 EVALUATION, JUDGEMENTS, REPORT = "training.search_evaluation", "training.search_judgements", "training.search_report"
 MISSPELLING = "training.misspelling"
 """The modules that do the work, loaded by name: services do not depend on training."""
+CROSS_ENCODER = "cross-encoder"
 
 
 def search(
@@ -22,7 +24,7 @@ def search(
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="Of the file; UTF-8, else Latin-1, when absent.")] = None,
     models: Annotated[
-        str, typer.Option(help="Comma-separated: bm25, dense, fusion, untrained, trained.")
+        str, typer.Option(help="Comma-separated: bm25, dense, fusion, untrained, trained, cross-encoder.")
     ] = "bm25,dense,fusion,untrained,trained",
     least_judged: Annotated[int, typer.Option(min=2, help="Judged products of a query that is measured.")] = 10,
     folds: Annotated[int, typer.Option(min=2, help="Parts the queries are split into for trained rankers.")] = 5,
@@ -54,6 +56,8 @@ def search(
         if name == "trained":
             lists = [each for each, _ in made]
             results += evaluation.evaluate_trained_on(names, lists, protocol, seeds=seeds)
+        elif name == CROSS_ENCODER:
+            results.append(cross_encoder_result(name, made[0][0], protocol))
         else:
             results += [
                 evaluation.evaluate_scores(label, lambda found=scores[name]: found, lists, protocol)
@@ -80,7 +84,7 @@ def wanted_models(names: str) -> list[str]:
     """
     from services.core.errors import InvalidInput  # noqa: PLC0415 - loaded when needed
 
-    known = ("bm25", "dense", "fusion", "untrained", "trained")
+    known = ("bm25", "dense", "fusion", "untrained", "trained", CROSS_ENCODER)
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
@@ -129,7 +133,7 @@ def judged_lists(
             "fusion": made.fused,
             "untrained": made.features @ untrained_vector(),
         }
-        found.append((evaluation.JudgedLists(judged, made.features, FEATURES, made.corrected), scores))
+        found.append((evaluation.JudgedLists(judged, made.features, FEATURES, made.corrected, made.searched), scores))
     return found
 
 

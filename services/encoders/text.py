@@ -50,8 +50,8 @@ class TextEncoder:
         self.name = name
         self.config = config
         self.policy = policy
-        self._tokenizer = tokenizer
-        self._model = model.eval().to(policy.device)
+        self.tokenizer = tokenizer
+        self.model = model.eval().to(policy.device)
         self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self.dimension = int(model.config.hidden_size)
         vocabulary = json.dumps(tokenizer.get_vocab(), sort_keys=True)
@@ -112,7 +112,7 @@ class TextEncoder:
         if not texts:
             return []
         limit = CHARACTERS_PER_TOKEN * self.config.max_tokens
-        return self._tokenizer(
+        return self.tokenizer(
             [prefix + _encodable(text[:limit]) for text in texts],
             truncation=True,
             max_length=self.config.max_tokens,
@@ -139,7 +139,7 @@ class TextEncoder:
     def _forward(self, batch: TokenBatch) -> torch.Tensor:
         ids_BL = self.policy.to_device(torch.from_numpy(batch.ids))
         mask_BL = self.policy.to_device(torch.from_numpy(batch.mask))
-        hidden_BLD = self._model(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
+        hidden_BLD = self.model(input_ids=ids_BL, attention_mask=mask_BL).last_hidden_state
         return pooled(hidden_BLD, mask_BL, self.config)
 
 

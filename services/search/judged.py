@@ -31,13 +31,15 @@ class ResultList:
 @dataclass(frozen=True)
 class ListFeatures:
     """Rows of the lists one after the other: `features` float32 (rows, F); `lexical`, `dense`, `fused` float32 (rows,),
-    what simple rankers go by. `corrected` bool (lists,): whether the query was taken for misspelt."""
+    what simple rankers go by. `corrected` bool (lists,): whether the query was taken for misspelt; `searched`: what was
+    searched for."""
 
     features: FloatArray
     lexical: FloatArray
     dense: FloatArray
     fused: FloatArray
     corrected: NDArray[np.bool_]
+    searched: list[str]
 
 
 def read_queries(
@@ -53,6 +55,7 @@ def list_features(
     """The features of each list's results, in the list's own order. A query that cannot be read gives rows of zeros."""
     parts: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
     corrected: list[bool] = []
+    searched: list[str] = []
     fusion = FusionRanker()
     for each in lists:
         order = np.argsort(each.items, kind="stable")
@@ -64,14 +67,16 @@ def list_features(
             nothing = np.zeros(len(back), np.float32)
             parts.append((np.zeros((len(back), len(FEATURES)), np.float32), nothing, nothing, nothing))
             corrected.append(False)
+            searched.append(each.query)
             continue
         found = asked.candidates
         features = query_item_features(asked, terms)
         rows = (features, found.lexical, np.nan_to_num(found.dense, nan=-1), fusion.rank(asked).scores)
         parts.append(tuple(values[back] for values in rows))
         corrected.append(asked.query.corrected is not None)
+        searched.append(asked.query.searched)
     columns = [np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True)]
-    return ListFeatures(*columns, np.array(corrected, bool))
+    return ListFeatures(*columns, np.array(corrected, bool), searched)
 
 
 def _read(pipeline: SearchPipeline, query: str, *, correct: bool) -> UnderstoodQuery | None:
