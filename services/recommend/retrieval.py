@@ -5,12 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.features.filters import ItemFilter, filter_mask
+from services.features.filters import ItemFilter, filter_mask, passing_rows
 from services.features.snapshot import ItemSnapshot
 from services.recommend.candidates import Candidates, Hits, Source, is_in, merge
 from services.recommend.config import PipelineConfig
 from services.recommend.sources import CandidateSource
 from services.recommend.user import UserView
+
+COMPARED = 10_000
+"""Items that pass a filter and are compared with the user at most, beside the nearest ones."""
 
 
 def retrieve(
@@ -40,17 +43,32 @@ def retrieve(
 def _of_filter(user: UserView, snapshot: ItemSnapshot, wanted: ItemFilter, config: PipelineConfig) -> Hits:
     """Items of the whole catalogue that satisfy the filter: nearest to the user first, without a vector most popular.
 
-    Costs one pass over the filter's columns, and a dot product an item that passes.
+    Costs a pass over one of the filter's columns, and a dot product an item that passes: of more than `COMPARED` that
+    do, the most popular ones and those among the catalogue's nearest are compared.
     """
-    everything = np.arange(snapshot.count, dtype=np.int32)
-    passing = everything[filter_mask(wanted, snapshot, everything)]
+    passing = passing_rows(wanted, snapshot)
     query = user.view.long_term + user.view.short_term
+    keep = config.max_candidates + user.excluded.size
+    if passing.size > COMPARED:
+        passing = _popular_or_near(passing, query, wanted, snapshot, keep)
     relevance = snapshot.engagement_column("popularity")[passing].astype(np.float32)
     np.nan_to_num(relevance, copy=False)
     if query.any():
         relevance = relevance * np.float32(0.2) + snapshot.vectors.dot(passing, query)
-    keep = min(passing.size, config.max_candidates + user.excluded.size)
     if keep < passing.size:
         best = np.argpartition(-relevance, keep)[:keep]
         passing, relevance = passing[best], relevance[best]
     return Hits(Source.FILTER, passing[np.argsort(-relevance, kind="stable")])
+
+
+def _popular_or_near(
+    passing: NDArray[np.int32], query: NDArray[np.float32], wanted: ItemFilter, snapshot: ItemSnapshot, near: int
+) -> NDArray[np.int32]:
+    """The `COMPARED` most popular of the items that pass, and what passes of the `near` nearest; int32 ascending."""
+    popularity = np.nan_to_num(snapshot.engagement_column("popularity")[passing])
+    popular = passing[np.argpartition(-popularity, COMPARED)[:COMPARED]]
+    if not query.any():
+        return np.sort(popular)
+    found, _ = snapshot.nearest((query / np.linalg.norm(query))[None], near)
+    nearest = found[0][found[0] >= 0]
+    return np.union1d(popular, nearest[filter_mask(wanted, snapshot, nearest)])

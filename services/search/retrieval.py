@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.features.filters import ItemFilter, filter_mask
+from services.features.filters import ItemFilter, filter_mask, passing_rows
 from services.features.order import best_first
 from services.features.snapshot import ItemSnapshot
 from services.search.config import SearchConfig
@@ -174,8 +174,8 @@ class Retriever:
         key = msgspec.json.encode(wanted)
         mask = self._masks.get(key)
         if mask is None:
-            mask = filter_mask(wanted, self._snapshot, np.arange(self._snapshot.count, dtype=np.int32))
-            self._masks[key] = mask
+            mask = self._masks[key] = np.zeros(self._snapshot.count, bool)
+            mask[passing_rows(wanted, self._snapshot)] = True
             while len(self._masks) > REMEMBERED_FILTERS:
                 self._masks.popitem(last=False)
         return mask

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from recommend_shop import IDS
 
-from services.features.filters import ItemFilter, PriceRange, attribute_key, filter_mask
+from services.features.filters import ItemFilter, PriceRange, attribute_key, filter_mask, passing_rows, rows_with_any
 from services.features.snapshot import ItemSnapshot
 
 
 def passing(shop: ItemSnapshot, wanted: ItemFilter) -> list[str]:
     mask = filter_mask(wanted, shop, np.arange(shop.count, dtype=np.int32))
+    assert passing_rows(wanted, shop).tolist() == mask.nonzero()[0].tolist()
     return [item for item, passes in zip(IDS, mask, strict=True) if passes]
 
 
@@ -45,6 +46,14 @@ def test_attributes_all_must_hold_with_any_of_their_values(shop: ItemSnapshot):
 def test_all_given_fields_must_hold(shop: ItemSnapshot):
     wanted = ItemFilter(categories=("Tableware",), brands=("Hale",), price=PriceRange(max=10))
     assert passing(shop, wanted) == ["cup"]
+
+
+def test_rows_of_lists_that_hold_any_of_some_codes():
+    indptr, codes = np.array([0, 2, 2, 3, 6], np.int16), np.array([0, 1, 1, 2, 0, 1], np.int16)
+    assert rows_with_any(indptr, codes, np.array([0, 1], np.int32), 3).tolist() == [0, 2, 3]
+    assert rows_with_any(indptr, codes, np.array([2], np.int32), 3).tolist() == [3]
+    assert rows_with_any(indptr, codes, np.empty(0, np.int32), 3).tolist() == []
+    assert rows_with_any(indptr[:1], codes[:0], np.array([0], np.int32), 1).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@ import pytest
 from recommend_shop import IDS, SECONDS, portrait
 
 from services.core.types import EventType
-from services.features.filters import ItemFilter
+from services.features.filters import ItemFilter, PriceRange
 from services.features.portrait import cold_portrait
 from services.features.snapshot import ItemSnapshot
+from services.recommend import retrieval
 from services.recommend.config import PipelineConfig
 from services.recommend.pipeline import RecommendationPipeline
 from services.recommend.request import RankRequest, RecentEvent, RecommendationRequest
@@ -78,6 +79,17 @@ def test_a_narrow_filter_is_answered_from_the_whole_catalogue(pipeline: Recommen
     found = recommend(narrow, COLD, filter=ItemFilter(categories=("Art",)))
     assert found.item_ids == ["easel"]
     assert found.sources == [["filter"]]
+
+
+def test_of_many_items_that_pass_the_popular_and_the_near_are_compared(
+    pipeline: RecommendationPipeline, monkeypatch: pytest.MonkeyPatch
+):
+    filtered = RecommendationPipeline(pipeline.snapshot, sources=())
+    monkeypatch.setattr(retrieval, "COMPARED", 2)
+    cheap = ItemFilter(price=PriceRange(max=100))  # apron, bowl, cup, easel, hook
+    assert recommend(filtered, COLD, filter=cheap).item_ids == ["bowl", "cup"]
+    found = recommend(filtered, portrait(bought=()), filter=cheap).item_ids
+    assert set(found) == {"apron", "bowl", "cup", "easel"}  # the hook has no vector
 
 
 def test_a_filter_that_nothing_passes_gives_an_empty_list(pipeline: RecommendationPipeline):
