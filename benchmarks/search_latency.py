@@ -12,9 +12,7 @@ PORTRAIT_BENCH_CACHE, else in the system's temporary folder. Run: `portrait benc
 
 import json
 import os
-import re
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +22,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import scipy.sparse
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -40,6 +37,7 @@ from services.search.request import FacetName, SearchRequest
 from services.search.suggest.build import build_suggestions
 from services.search.suggest.build import publish as publish_suggestions
 from services.search.suggest.suggester import Suggester
+from training.plain_bm25 import PlainBM25
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 GOOD = 2.5
@@ -78,7 +76,7 @@ def run() -> dict[str, Any]:
 
 
 def times(
-    pipeline: SearchPipeline, plain: "PlainBM25", vectors: FloatArray, asked: Sequence[tuple[str, FloatArray]]
+    pipeline: SearchPipeline, plain: PlainBM25, vectors: FloatArray, asked: Sequence[tuple[str, FloatArray]]
 ) -> dict[str, float]:
     """Milliseconds by wall clock and of processor time, one kind after the other."""
     pipeline.warm()
@@ -107,7 +105,7 @@ def times(
 
 def recalls(
     pipeline: SearchPipeline,
-    plain: "PlainBM25",
+    plain: PlainBM25,
     vectors: FloatArray,
     item_ids: list[str],
     asked: Sequence[tuple[str, list[str]]],
@@ -153,38 +151,6 @@ def suggestion_times(scratch: Path, products: pl.DataFrame, queries: Sequence[st
 def nearest(vectors: FloatArray, vector: FloatArray, count: int) -> NDArray[np.intp]:
     """Rows of the greatest cosines, in no order."""
     return np.argpartition(-(vectors @ vector), count)[:count]
-
-
-class PlainBM25:
-    """The yardstick: one sparse product of a query's columns."""
-
-    def __init__(self, titles: Sequence[str], k1: float = 1.5, b: float = 0.75) -> None:
-        documents = [Counter(words(title)) for title in titles]
-        self._terms = {term: at for at, term in enumerate(dict.fromkeys(t for d in documents for t in d))}
-        rows = np.repeat(np.arange(len(documents)), [len(d) for d in documents])
-        columns = np.array([self._terms[t] for d in documents for t in d])
-        counts = np.array([n for d in documents for n in d.values()], np.float64)
-        lengths = np.array([d.total() for d in documents], np.float64)
-        frequency = np.bincount(columns, minlength=len(self._terms))
-        idf = np.log1p((len(documents) - frequency + 0.5) / (frequency + 0.5))
-        norm = k1 * (1 - b + b * lengths / lengths.mean())
-        impact = (idf[columns] * counts * (k1 + 1) / (counts + norm[rows])).astype(np.float32)
-        self._matrix = scipy.sparse.csc_matrix((impact, (rows, columns)), shape=(len(documents), len(self._terms)))
-
-    def best(self, query: str, count: int) -> NDArray[np.intp]:
-        """Rows of the best titles that hold any of the query's words."""
-        scores = np.zeros(self._matrix.shape[0], np.float32)
-        for term in words(query):
-            at = self._terms.get(term)
-            if at is not None:
-                start, end = self._matrix.indptr[at : at + 2]
-                scores[self._matrix.indices[start:end]] += self._matrix.data[start:end]
-        top = np.argpartition(-scores, count)[:count]
-        return top[np.argsort(-scores[top], kind="stable")][: np.count_nonzero(scores[top])]
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
 
 
 def cached_vectors(titles: list[str], queries: list[str]) -> tuple[FloatArray, FloatArray]:

@@ -32,9 +32,9 @@ def search_document(
             {
                 "name": result.name,
                 "seeds": result.seeds,
-                "metrics": {name: _interval(value) for name, value in result.metrics.items()},
+                "metrics": {name: interval_of(value) for name, value in result.metrics.items()},
                 "slices": {
-                    label: {name: _interval(value) for name, value in values.items()}
+                    label: {name: interval_of(value) for name, value in values.items()}
                     for label, values in result.slices.items()
                 },
                 "seconds": round(result.seconds, 3),
@@ -49,16 +49,16 @@ def search_markdown(
     lists: JudgedLists, protocol: SearchProtocol, results: Sequence[SearchResult], compared: Mapping[str, Any]
 ) -> str:
     """Tables of the models, the slices, and the queries most won and lost."""
-    parts = [_head(lists, protocol), _markdown_table(*_figures(results)), f"{NDCG} by slice:"]
-    parts += [_markdown_table(*_slices(results))]
+    parts = [_head(lists, protocol), markdown_table(*_figures(results)), f"{NDCG} by slice:"]
+    parts += [markdown_table(*_slices(results))]
     if len(results) > 1:
-        parts += ["Differences of NDCG@10, query by query:", _markdown_table(*_gaps(results))]
+        parts += ["Differences of NDCG@10, query by query:", markdown_table(*_gaps(results))]
     for name, rows in compared.items():
         if rows:
             header = list(rows[0])
             parts += [
                 f"{name.capitalize()}:",
-                _markdown_table(header, [[_text(row[c]) for c in header] for row in rows]),
+                markdown_table(header, [[_text(row[c]) for c in header] for row in rows]),
             ]
     return "\n\n".join(parts) + "\n"
 
@@ -113,7 +113,8 @@ def _gaps(results: Sequence[SearchResult]) -> tuple[list[str], list[list[str]]]:
     return ["difference", NDCG, "queries won", "queries lost"], rows
 
 
-def _interval(value: Interval) -> dict[str, float | None]:
+def interval_of(value: Interval) -> dict[str, float | None]:
+    """As JSON; what is not defined is null."""
     parts = {"mean": value.mean, "low": value.low, "high": value.high}
     return {name: round(number, 6) if math.isfinite(number) else None for name, number in parts.items()}
 
@@ -126,7 +127,8 @@ def _text(value: object) -> str:
     return str(value).replace("|", "\\|")
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -9,6 +9,7 @@ import typer
 
 from services.cli.evaluate_cross import cross_encoder_result
 from services.cli.output import console, error_console
+from services.cli.search_retrieval import RETRIEVAL, evaluate_retrieval
 
 EVALUATION, JUDGEMENTS, REPORT = "training.search_evaluation", "training.search_judgements", "training.search_report"
 MISSPELLING = "training.misspelling"
@@ -34,17 +35,31 @@ def search(
         bool, typer.Option("--misspelt", help="Also ask queries of five letters or more with one random edit.")
     ] = False,
     correct: Annotated[bool, typer.Option(help="Correct spelling, as search does.")] = True,
+    retrieval: Annotated[
+        bool, typer.Option("--retrieval", help="Search the whole catalogue instead: recall of the good products.")
+    ] = False,
+    good: Annotated[float, typer.Option(help="Of --retrieval: the grade from which a product is good.")] = 2.5,
+    queries: Annotated[int | None, typer.Option(min=1, help="Of --retrieval: so many, drawn at random.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="Of --retrieval: leave out the first so many that are drawn.")] = 0,
     json: Annotated[Path | None, typer.Option("--json", help="Write the machine-readable answer here.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
 ) -> None:
-    """Re-rank each query's judged products with every ranker; intervals are 95% over queries."""
+    """Re-rank each query's judged products with every ranker, or retrieve them; intervals are 95% over queries."""
     import orjson  # noqa: PLC0415 - loaded when needed: --help stays quick
 
     evaluation = importlib.import_module(EVALUATION)
     report = importlib.import_module(REPORT)
     wanted = wanted_models(models)
     judged = importlib.import_module(JUDGEMENTS).read_judgements(judgements, mapping_of(map or []), encoding)
+    if retrieval:
+        found = importlib.import_module(RETRIEVAL)
+        asked_for = found.RetrievalProtocol(good, queries, skip, split_seed)
+        made_of = (judged, asked_for, evaluate_retrieval(judged, asked_for, correct=correct))
+        if json is not None:
+            json.write_bytes(orjson.dumps(found.retrieval_document(*made_of), option=orjson.OPT_INDENT_2))
+        _print(found.retrieval_markdown(*made_of), markdown)
+        return
     protocol = evaluation.SearchProtocol(least_judged, folds, split_seed)
     asked = [judged.queries]
     if misspelt:
@@ -69,10 +84,14 @@ def search(
     text = report.search_markdown(*parts)
     if json is not None:
         json.write_bytes(orjson.dumps(report.search_document(*parts), option=orjson.OPT_INDENT_2))
-    if markdown is not None:
-        markdown.write_text(text, encoding="utf-8")
     if html is not None:
         html.write_text(report.search_html(*parts), encoding="utf-8")
+    _print(text, markdown)
+
+
+def _print(text: str, markdown: Path | None) -> None:
+    if markdown is not None:
+        markdown.write_text(text, encoding="utf-8")
     console().print(text)
 
 
