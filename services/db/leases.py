@@ -45,30 +45,34 @@ def share_out(connection: Connection, owner: str, seconds: float) -> list[Lease]
     joins gets its part without a restart of the others. Returns the owner's leases, by partition.
     """
     driver = raw(connection)
-    driver.execute(
-        "INSERT INTO tail_owners (owner, expires_at) VALUES (%(owner)s, clock_timestamp() + %(for)s * interval '1 s') "
-        "ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at",
-        {"owner": owner, "for": seconds},
-    )
-    alive = driver.execute(f"SELECT array_agg(owner ORDER BY owner) FROM tail_owners WHERE NOT {EXPIRED}").fetchone()
+    with driver.pipeline():
+        driver.execute(
+            "INSERT INTO tail_owners (owner, expires_at) "
+            "VALUES (%(owner)s, clock_timestamp() + %(for)s * interval '1 s') "
+            "ON CONFLICT (owner) DO UPDATE SET expires_at = excluded.expires_at",
+            {"owner": owner, "for": seconds},
+        )
+        living = driver.execute(f"SELECT array_agg(owner ORDER BY owner) FROM tail_owners WHERE NOT {EXPIRED}")
+        own = driver.execute("SELECT partition FROM tail_partitions WHERE owner = %s ORDER BY 1", (owner,))
+    alive, mine = living.fetchone(), own.fetchall()
     share = _share(owner, list(alive[0] or [owner]) if alive else [owner])
-    mine = driver.execute("SELECT partition FROM tail_partitions WHERE owner = %s ORDER BY 1", (owner,)).fetchall()
     excess = [row[0] for row in mine][share:]
     if excess:
         release(connection, owner, excess)
-    driver.execute(
-        "UPDATE tail_partitions SET owner = %(owner)s, expires_at = clock_timestamp() + %(for)s * interval '1 s', "
-        "fence = fence + 1 WHERE partition IN (SELECT partition FROM tail_partitions "
-        f"WHERE owner IS NULL OR owner <> %(owner)s AND {EXPIRED} "
-        "ORDER BY partition LIMIT %(wanted)s FOR UPDATE SKIP LOCKED)",
-        {"owner": owner, "for": seconds, "wanted": max(0, share - len(mine))},
-    )
-    rows = driver.execute(
-        "UPDATE tail_partitions SET expires_at = clock_timestamp() + %s * interval '1 s' WHERE owner = %s "
-        "RETURNING partition, fence, snapshot::text, catalogue::text",
-        (seconds, owner),
-    ).fetchall()
-    return [Lease(*row) for row in sorted(rows)]
+    with driver.pipeline():
+        driver.execute(
+            "UPDATE tail_partitions SET owner = %(owner)s, expires_at = clock_timestamp() + %(for)s * interval '1 s', "
+            "fence = fence + 1 WHERE partition IN (SELECT partition FROM tail_partitions "
+            f"WHERE owner IS NULL OR owner <> %(owner)s AND {EXPIRED} "
+            "ORDER BY partition LIMIT %(wanted)s FOR UPDATE SKIP LOCKED)",
+            {"owner": owner, "for": seconds, "wanted": max(0, share - len(mine))},
+        )
+        renewed = driver.execute(
+            "UPDATE tail_partitions SET expires_at = clock_timestamp() + %s * interval '1 s' WHERE owner = %s "
+            "RETURNING partition, fence, snapshot::text, catalogue::text",
+            (seconds, owner),
+        )
+    return [Lease(*row) for row in sorted(renewed.fetchall())]
 
 
 def hold(connection: Connection, owner: str, leases: Sequence[Lease]) -> None:

@@ -27,3 +27,8 @@ class TickReport:
     online: bool = True
     items: int = 0
     seconds: float = 0.0
+
+    @property
+    def worked(self) -> bool:
+        """Whether there was anything to do."""
+        return bool(self.entered or self.left or self.rebuilt or self.published)

@@ -1,8 +1,9 @@
 """What the online store has lost is noticed and written again, without a person.
 
-Every second the tail writes a mark for each of its partitions into the store and remembers it in Postgres, with the run
-of the server it wrote to. A store that is emptied has no mark, one restored from an old dump an old one; one that was
-restarted may have lost its last second.
+Every second the tail looks for the mark of each of its partitions in the store. Where it has written portraits
+meanwhile, and else every few seconds, it renews it there and remembers it in Postgres with the run of the server it
+wrote to. A store that is emptied has no mark, one restored from an old dump an old one; one that was restarted may have
+lost its last second.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,9 @@ from services.db.session import transaction
 from services.db.store_marks import StoredMark, database_time, read_marks, unpublished, write_marks
 
 log = get_logger("tail")
+
+RENEWED = timedelta(seconds=5)
+"""How old a mark becomes while nothing is written: so much more is written again after a loss."""
 
 MARGIN = timedelta(seconds=30)
 """Other writers publish after their commit: portraits stored this long before a mark may be missing under it."""
@@ -53,8 +57,9 @@ class MarkKeeper:
     def __init__(self, engine: Engine, marks: Marks) -> None:
         self._engine, self._marks = engine, marks
 
-    def check(self, partitions: Sequence[int]) -> bool:
+    def check(self, partitions: Sequence[int], written: bool = True) -> bool:
         """Queue what was lost, renew the marks, say whether the store is complete. False if it does not answer.
+        `written`: portraits have been, since the last look.
 
         The loss is in the queue before the marks that showed it are overwritten: a crash in between finds it again.
         """
@@ -63,12 +68,14 @@ class MarkKeeper:
             with transaction(self._engine) as connection:
                 stored = {mark.partition: mark for mark in read_marks(connection)}
                 now = database_time(connection)
-                lost = self._enqueue_lost(connection, partitions, stored, state, now)
+                since = _fallen_back(partitions, stored, state, now)
+                lost = self._enqueue_lost(connection, stored, since) if since else 0
             if state.status is None or (lost and state.status != REBUILDING):
                 self._marks.set_status(REBUILDING, now.timestamp())
-            self._marks.write(partitions, now)
-            with transaction(self._engine) as connection:
-                write_marks(connection, partitions, now, state.run_id)
+            if since or written or _due(partitions, stored, now):
+                self._marks.write(partitions, now)
+                with transaction(self._engine) as connection:
+                    write_marks(connection, partitions, now, state.run_id)
             if lost or state.status != READY:
                 self._ready_if_complete(now)
         except DependencyDown as error:
@@ -77,24 +84,9 @@ class MarkKeeper:
         return True
 
     def _enqueue_lost(
-        self,
-        connection: Connection,
-        partitions: Sequence[int],
-        stored: Mapping[int, StoredMark],
-        state: StoreState,
-        now: datetime,
+        self, connection: Connection, stored: Mapping[int, StoredMark], since: Mapping[datetime | None, list[int]]
     ) -> int:
-        """Queue the users whose portraits the store may have lost; how many.
-
-        A mark of the future is of before the clock was set back: which states came after it, their times do not tell.
-        """
-        since: dict[datetime | None, list[int]] = {}
-        for partition in partitions:
-            found, known = state.marks.get(partition), stored[partition]
-            if found is None or (found > now and found != known.mark):
-                since.setdefault(None, []).append(partition)
-            elif known.mark is None or found < known.mark or state.run_id != known.run_id:
-                since.setdefault(found - MARGIN, []).append(partition)
+        """Queue the users whose portraits the store may have lost; how many."""
         lost = sum(enqueue_updated_since(connection, start, some, Reason.PUBLISH) for start, some in since.items())
         moments = [start for start in since if start is not None]
         if moments:  # of an emptied store the job below writes all items
@@ -117,3 +109,26 @@ class MarkKeeper:
             if not looked or unpublished(connection):
                 return
         self._marks.set_status(READY, now.timestamp())
+
+
+def _fallen_back(
+    partitions: Sequence[int], stored: Mapping[int, StoredMark], state: StoreState, now: datetime
+) -> dict[datetime | None, list[int]]:
+    """Partitions of which the store may have lost portraits, by the time since when; None: any of them.
+
+    A mark of the future is of before the clock was set back: which states came after it, their times do not tell.
+    """
+    since: dict[datetime | None, list[int]] = {}
+    for partition in partitions:
+        found, known = state.marks.get(partition), stored[partition]
+        if found is None or (found > now and found != known.mark):
+            since.setdefault(None, []).append(partition)
+        elif known.mark is None or found < known.mark or state.run_id != known.run_id:
+            since.setdefault(found - MARGIN, []).append(partition)
+    return since
+
+
+def _due(partitions: Sequence[int], stored: Mapping[int, StoredMark], now: datetime) -> bool:
+    """Whether a mark is to be renewed: it is old, or of before the clock was set back."""
+    marks = [stored[partition].mark for partition in partitions]
+    return any(mark is None or not timedelta(0) <= now - mark < RENEWED for mark in marks)

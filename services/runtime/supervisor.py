@@ -30,7 +30,7 @@ from services.runtime.unchanged import fingerprint, forget, is_done, remember
 from services.runtime.valkey import BROKER_DB, ONLINE_STORE_DB, EmbeddedValkey
 from services.runtime.watch import Server, Watch
 
-POLL_S, CALM_POLL_S = 0.2, 0.5
+POLL_S, CALM_POLL_S = 0.2, 1.0
 """Between two looks at the parts: while something is not ready, and while everything is."""
 LOG_CHECK_S = 10.0
 

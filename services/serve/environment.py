@@ -27,11 +27,10 @@ class RayFolders:
 
 @dataclass(frozen=True)
 class HelperPorts:
-    """Loopback ports of HAProxy's own pages, and of the proxy that Serve keeps behind it."""
+    """Loopback ports of HAProxy's own pages."""
 
     stats: int
     metrics: int
-    fallback: int
 
 
 def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str, str]:
@@ -47,8 +46,9 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         # Ray runs workers at niceness 15; a gateway is what its machine is for.
         "RAY_worker_niceness": "0",
         # Rest: what Ray and Serve look at, report and count many times a second, once a second or not at all. Replicas
-        # that died are noticed by HAProxy's own checks, within the same second.
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
+        # that died are noticed by HAProxy's own checks, within the same second, and started again a second later.
+        "RAY_preload_python_modules": "services.serve.preloaded",
+        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "1",
         "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "10000",
         "RAY_enable_metrics_collection": "0",
         "RAY_task_events_report_interval_ms": "0",
@@ -64,6 +64,16 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         "RAY_memory_monitor_refresh_ms": "2000",
         "RAY_SERVE_EVENT_LOOP_MONITORING_INTERVAL_S": "60",
         "REPORTER_UPDATE_INTERVAL_MS": "60000",
+        "RAY_DASHBOARD_AGENT_LOOP_MONITOR_INTERVAL_S": "60",
+        "RAY_worker_num_grpc_internal_threads": "1",
+        "RAY_event_stats": "0",
+        "RAY_raylet_check_gc_period_milliseconds": "10000",
+        "RAY_object_manager_timer_freq_ms": "1000",
+        "RAY_debug_dump_period_milliseconds": "0",
+        "RAY_core_worker_internal_heartbeat_ms": "10000",
+        "RAY_free_objects_period_milliseconds": "10000",
+        "RAY_ray_events_report_interval_ms": "60000",
+        "RAY_emit_main_service_metrics": "0",
         # Privacy: nothing is reported, nothing listens beyond the address that was asked for.
         "RAY_USAGE_STATS_ENABLED": "0",
         # The name says Windows and macOS; what it does is keep this node's address, and so every listener, on loopback.
@@ -71,7 +81,6 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.metrics),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback),
         # Each home has its own files, or two stacks on one machine would overwrite each other's.
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),

@@ -30,7 +30,8 @@ SCRIPT = """#!/bin/sh
 previous=
 for argument in "$@"; do
   if [ "$previous" = "-f" ] && [ -f "$argument" ]; then
-    sed -e 's/^\\( *bind \\)\\*:/\\1127.0.0.1:/' -e 's/^\\( *bind \\):/\\1127.0.0.1:/' \\
+    sed -e '/^listen stats/,/^ *bind/s/^\\( *bind \\)\\*:/\\1127.0.0.1:/' \\
+      -e '/^frontend prometheus/,/^ *bind/s/^\\( *bind \\):/\\1127.0.0.1:/' \\
       -e '/^ *log /d' -e '/^ *option httplog/d' \\
       -e 's/ mode 666 level admin/ mode 600 level admin/' \\
       -e 's|^\\( *errorfile 50[234] \\).*|\\1{folder}/down.http|' \\

@@ -17,7 +17,7 @@ from services.serve.encoder import Encoder
 from services.serve.encoder_client import APPLICATION
 from services.serve.environment import LOOPBACK, RayFolders
 from services.serve.head import HEAD, ended, head_processes
-from services.serve.helpers import without_helpers
+from services.serve.helpers import without_dashboard, without_helpers
 from services.serve.signals import announce_stop, stop_on_signals
 
 MAX_ONGOING = 10_000
@@ -46,6 +46,7 @@ def run_until(stop: threading.Event, settings: Settings, replicas: int) -> None:
         _temp_dir=str(folders.session),
         _node_ip_address=LOOPBACK,
     )
+    without_dashboard()
     stop_on_signals(stop)
     try:
         serve.start(http_options=HTTPOptions(host=settings.bind, port=settings.port), proxy_location="HeadOnly")

@@ -1,4 +1,4 @@
-"""How live the portraits are, looked at twice a second by a thread of its own and never by a request."""
+"""How live the portraits are, looked at once a second by a thread of its own and never by a request."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from services.core.live_keys import PARTITIONS, READY, REBUILDING
 from services.core.logging import get_logger
 from services.features.online.live_status import LiveReading, TailReading
 
-POLL_S = 0.5
+POLL_S = 1.0
 REPORT_EVERY_S, SILENT_S = 1.0, 3.0
 """How old the last report of a tail that works is at most, and that of one whose partitions others have taken."""
 

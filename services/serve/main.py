@@ -38,11 +38,11 @@ def main() -> int:
 
 
 def _helper_ports() -> HelperPorts:
-    """Three free ports, held together so that they differ."""
-    with socket.socket() as stats, socket.socket() as metrics, socket.socket() as fallback:
-        for probe in (stats, metrics, fallback):
+    """Two free ports, held together so that they differ."""
+    with socket.socket() as stats, socket.socket() as metrics:
+        for probe in (stats, metrics):
             probe.bind((LOOPBACK, 0))
-        return HelperPorts(*(probe.getsockname()[1] for probe in (stats, metrics, fallback)))
+        return HelperPorts(*(probe.getsockname()[1] for probe in (stats, metrics)))
 
 
 if __name__ == "__main__":

@@ -100,8 +100,8 @@ class SearchFiles:
         on_first: Callable[[], None] = lambda: None,
         rankers: Path | None = None,
     ) -> None:
-        """`on_first` is called when an index has been opened for the first time: there will be searches. `rankers`:
-        the registry of trained ones."""
+        """`on_first` is called when an index with items has been opened for the first time: there will be searches.
+        `rankers`: the registry of trained ones."""
         self._search, self._suggest, self._metrics, self._on_first = search, suggest, metrics, on_first
         self._config = config
         self._published: tuple[object, ...] = (None,) * 5
@@ -133,8 +133,9 @@ class SearchFiles:
         self._published, self.failure = marks, None
         if found is not None:
             self._metrics.search_index_items.set(found.index.count)
-            self._on_first()
-            self._on_first = lambda: None
+            if found.index.count:
+                self._on_first()
+                self._on_first = lambda: None
         return found
 
     def _open(self, snapshot: ItemSnapshot) -> Searching | None:

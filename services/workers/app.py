@@ -19,6 +19,10 @@ from services.core.settings import get_settings
 from services.workers import queues, stopping
 from services.workers.schedule import BEAT_SCHEDULE
 
+LONGEST_POP_S = 10
+"""For how long a worker that has nothing to do waits in one question to the broker. What comes meanwhile it gets at
+once."""
+
 
 def make_celery(broker_url: str) -> Celery:
     """A Celery application on this broker. Results are not kept there: jobs are rows in Postgres."""
@@ -37,7 +41,11 @@ def make_celery(broker_url: str) -> Celery:
         worker_max_memory_per_child=4_000_000,
         worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": 3600, "socket_keepalive": True},
+        broker_transport_options={
+            "visibility_timeout": 3600,
+            "socket_keepalive": True,
+            "polling_interval": LONGEST_POP_S,
+        },
         beat_schedule=BEAT_SCHEDULE,
         beat_scheduler="services.workers.beat:ForwardScheduler",
         timezone="UTC",

@@ -25,9 +25,11 @@ EXPECTED = (PortraitError, psycopg.Error, SQLAlchemyError)
 
 @dataclass(frozen=True)
 class EngagementPace:
-    """Seconds, but `rest_per_tick`: how many times a tick's own duration it rests at least."""
+    """Seconds, but `rest_per_tick`: how many times a tick's own duration it rests at least. `idle_rest`: after a tick
+    that found nothing."""
 
     rest: float = 2.0
+    idle_rest: float = 5.0
     rest_per_tick: float = 4.0
     longest_backoff: float = 30.0
     patience_at_the_end: float = 1.0
@@ -107,7 +109,8 @@ class EngagementThread:
             return self._failed()
         self._backoff = 0.0
         self._count(report)
-        return max(self._pace.rest, self._pace.rest_per_tick * (time.monotonic() - started))
+        rest = self._pace.rest if report.worked or report.busy else self._pace.idle_rest
+        return max(rest, self._pace.rest_per_tick * (time.monotonic() - started))
 
     def _count(self, report: TickReport) -> None:
         was = self.status

@@ -63,6 +63,7 @@ class LiveTail:
         self._next_retry = 0.0
         self._next_give_back = 0.0
         self._backoff = 0.0
+        self._written = True
 
     def run(self, stop: Callable[[], bool], each_pulse: Callable[[], None] | None = None) -> None:
         """Tail until `stop()`, then give the leases back. Whatever fails is tried again, ever more slowly."""
@@ -83,6 +84,7 @@ class LiveTail:
             pulsed = self._pulse_if_due()
             started = time.monotonic()
             worked = not self.paused and self.tail.step()
+            self._written |= worked
             self._rest(worked, time.monotonic() - started)
             self._backoff = 0.0
         except LeaseLost:
@@ -124,7 +126,8 @@ class LiveTail:
                 self._next_retry = now + 60.0
             tail.report.queue(backlog(connection, tail.partitions))
         self._next_pulse = now + self.config.pulse
-        tail.maker.store_down = not self.keeper.check(tail.partitions)
+        tail.maker.store_down = not self.keeper.check(tail.partitions, written=self._written)
+        self._written = tail.maker.store_down
         if not tail.maker.store_down:
             self.marks.report(
                 self.owner, tail.report.fields(time.time(), len(tail.partitions)), self.config.report_kept

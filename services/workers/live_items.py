@@ -36,9 +36,9 @@ class ItemsConfig:
     """`pulse`: seconds between two reports; `report_kept`: seconds after which an old one is gone; `give_back`: reports
     between two times that freed memory is returned."""
 
-    pulse: float = 1.0
+    pulse: float = 2.0
     report_kept: int = 15
-    give_back: int = 30
+    give_back: int = 15
     pace: EngagementPace = field(default_factory=EngagementPace)
 
 

@@ -5,6 +5,10 @@ from celery.schedules import crontab
 from services.core.types import JobKind
 from services.workers.queues import ENGAGEMENT, IO, LIVE, REQUEST_DUE, SWEEP, TAIL
 
+DUTIES_S = 15.0
+"""Workers ask for their duties themselves when they start and as they do them (services/workers/tasks.py): this is for
+a broker that lost its queues."""
+
 _IO = {"queue": IO, "expires": 30}
 
 
@@ -13,8 +17,8 @@ def _due(kind: JobKind, parameters: dict | None = None) -> dict:
 
 
 BEAT_SCHEDULE: dict[str, dict] = {
-    "tail-events": {"schedule": 2.0, "task": TAIL, "options": {"queue": LIVE}},
-    "keep-engagement": {"schedule": 2.0, "task": ENGAGEMENT, "options": {"queue": LIVE}},
+    "tail-events": {"schedule": DUTIES_S, "task": TAIL, "options": {"queue": LIVE}},
+    "keep-engagement": {"schedule": DUTIES_S, "task": ENGAGEMENT, "options": {"queue": LIVE}},
     "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
     "update-changed-portraits": {"schedule": 60.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
     "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import UUID
 
+from celery.signals import worker_ready
+from celery.worker.consumer import Consumer
+from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from services.core.addresses import Addresses
@@ -25,7 +28,8 @@ from services.workers.runner import run_job
 QUIET_SECONDS = 60.0
 KEEP_DAYS = 14
 SPARE_EVERY = 30
-"""Pulses of the tail, a second each, after which requests that nobody needs are dropped."""
+"""Pulses of the tail, a second each, after which requests that nobody needs are dropped, but one for each duty: a child
+that takes the place of one that died finds it at once."""
 
 log = get_logger("workers")
 
@@ -114,10 +118,22 @@ def _keep_at_it(make: Callable[[Addresses], _Keeper], spare_every: int = 0) -> N
     keeper.run(lambda: stopping.requested.is_set() or os.getppid() != parent, each_pulse)
 
 
+@worker_ready.connect
+def _ask_for_duties(sender: Consumer, **_: object) -> None:
+    if queues.LIVE in sender.app.amqp.queues.consume_from:
+        _request_duties()
+
+
+def _request_duties(broker: Connection | None = None) -> None:
+    for task in (queues.TAIL, queues.ENGAGEMENT):
+        app.send_task(task, queue=queues.LIVE, connection=broker)
+
+
 def _drop_spare_requests() -> None:
     patience = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "max_retries": 1}
     try:
         with app.connection(transport_options=patience) as broker:
             broker.default_channel.queue_purge(queues.LIVE)
+            _request_duties(broker)
     except (OperationalError, OSError) as error:
         log.info("spare-requests-not-dropped", error=str(error))

@@ -176,7 +176,7 @@ def test_the_serve_configuration_is_one_that_ray_takes() -> None:
 
 
 def test_nodes_of_a_cluster_run_serve_as_one_machine_does(tmp_path: Path) -> None:
-    own = ray_environment(tmp_path, tmp_path / "haproxy", HelperPorts(1, 2, 3))
+    own = ray_environment(tmp_path, tmp_path / "haproxy", HelperPorts(1, 2))
     for name in ("ray-head", "ray-gateways"):
         env = {v["name"]: v["value"] for v in containers(pods()[name])[0]["env"] if v["name"].startswith("RAY_")}
         env.pop("RAY_SERVE_HAPROXY_BINARY_PATH")

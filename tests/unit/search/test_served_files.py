@@ -45,6 +45,8 @@ def test_nothing_is_served_before_the_first_index(files: SearchFiles, snapshot: 
 def test_a_new_index_is_noticed_and_opened_once(tmp_path: Path, snapshot: ItemSnapshot):
     opened: list[str] = []
     files = SearchFiles(tmp_path, tmp_path / "suggest", ServingMetrics(), on_first=lambda: opened.append("first"))
+    build_index(tmp_path, [])
+    assert files.over(snapshot) is not None and not opened
     build_index(tmp_path, ITEMS[:3])
     assert files.changed()
     assert sorted(found(files, snapshot, "oak")) == ["a1", "a2"]
