@@ -141,7 +141,8 @@ class CoEngagementRecommender(ScoringRecommender):
         self.split = split
         items = split.log.item_ids
         pairs = self.build_pairs(split.fit_events(), items)
-        place = [pc.index_in(pairs[name].combine_chunks(), items).to_numpy() for name in ("item_id", "neighbour_id")]
+        named = (pairs[name].combine_chunks().cast(pa.string()) for name in ("item_id", "neighbour_id"))
+        place = [pc.index_in(ids, items).to_numpy() for ids in named]
         count = split.log.item_count
         self._pairs = sparse.csr_matrix((pairs["score"].to_numpy(), tuple(place)), shape=(count, count))
         self._recent = split.recency(self.decay)

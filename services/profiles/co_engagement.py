@@ -25,7 +25,9 @@ SCORE = "score"
 STRONGEST = 0.99
 """Quantile of the items' best scores that becomes 1."""
 
-PAIR_SCHEMA = pa.schema([(columns.ITEM_ID, pa.string()), (NEIGHBOUR_ID, pa.string()), (SCORE, pa.float32())])
+CODED_ID = pa.dictionary(pa.int32(), pa.string())
+"""Millions of pairs name each item some fifty times."""
+PAIR_SCHEMA = pa.schema([(columns.ITEM_ID, CODED_ID), (NEIGHBOUR_ID, CODED_ID), (SCORE, pa.float32())])
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,20 @@ class CoEngagement:
             self._pairs = strongest(self._pairs, 4 * self.config.neighbours)
 
     def pairs(self) -> pa.Table:
-        """`item_id`, `neighbour_id`, `score` in (0, 1]: the strongest neighbours of each item, best first.
+        """`item_id`, `neighbour_id`, `score` in (0, 1]: the strongest neighbours of each item, best first; ids
+        dictionary-encoded.
 
         Scores are comparable between items; 1 is the 99th percentile of the items' best neighbours, and what is
         stronger: a few odd pairs must not set the scale of a shop.
         """
         normalised = self._normalised()
-        rows = np.repeat(np.arange(normalised.shape[0]), np.diff(normalised.indptr))
+        rows = np.repeat(np.arange(normalised.shape[0], dtype=np.int32), np.diff(normalised.indptr))
         order = np.lexsort((normalised.indices, -normalised.data, rows))
-        neighbours = self._item_ids.take(pa.array(normalised.indices[order]))
-        scores = pa.array(normalised.data[order].astype(np.float32))
-        return pa.table([self._item_ids.take(pa.array(rows[order])), neighbours, scores], schema=PAIR_SCHEMA)
+        items, neighbours = (
+            pa.DictionaryArray.from_arrays(codes[order].astype(np.int32), self._item_ids)
+            for codes in (rows, normalised.indices)
+        )
+        return pa.table([items, neighbours, normalised.data[order].astype(np.float32)], schema=PAIR_SCHEMA)
 
     def _normalised(self) -> sparse.csr_matrix:
         config = self.config
