@@ -37,10 +37,20 @@ def cross_encoder_result(name: str, lists: Any, protocol: Any) -> Any:
     )
     with tempfile.TemporaryDirectory(prefix="portrait-cross-") as folder:
         return taught.evaluate_cross_encoder(
-            name, lists, pairs, split_encoder(encoder.model, config), protocol, Path(folder), tell=_tell
+            name, lists, pairs, split_encoder(encoder.model, config), protocol, Path(folder), tell=_Teller()
         )
 
 
-def _tell(step: dict[str, float]) -> None:
-    if step["step"] % TOLD_STEPS == 0:
-        error_console().print(f"cross-encoder: {step['step']} of {step['of']} steps, error {step['squared']:.3f}")
+class _Teller:
+    """Says now and then how far a teaching is, and the mean error of the pairs since."""
+
+    def __init__(self) -> None:
+        self._errors: list[float] = []
+
+    def __call__(self, step: dict[str, float]) -> None:
+        self._errors.append(step["squared"])
+        done, whole = int(step["step"]) + 1, int(step["of"])
+        if done % TOLD_STEPS == 0 or done == whole:
+            mean = sum(self._errors) / len(self._errors)
+            self._errors.clear()
+            error_console().print(f"cross-encoder: {done} of {whole} steps, squared error {mean:.3f}")
