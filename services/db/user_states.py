@@ -97,8 +97,8 @@ def load_packed(connection: Connection, user_ids: Iterable[str]) -> list[tuple[s
         return cursor.execute(statement, (list(user_ids),)).fetchall()
 
 
-def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neighbours: bool) -> int:
-    """Store states that are the fold of all the users' events visible in `snapshot`. Returns how many were stored.
+def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neighbours: bool) -> set[str]:
+    """Store states that are the fold of all the users' events visible in `snapshot`. Returns whose were stored.
 
     `table` has `user_id`, `totals`, `items`, `item_ids`, `log`, `packed`, `reference_version`, `as_of`, and
     `neighbours` where that is to be written too (also of users whose state is not); otherwise the stored ones are left
@@ -106,12 +106,12 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
     an earlier one: the online store would not take it.
     """
     written, statement = _writing(neighbours)
-    stored = 0
+    stored: set[str] = set()
     for part in _slices(table):
-        written_rows = raw(connection).execute(statement, (snapshot, *_values(part, written))).rowcount
-        if neighbours and written_rows < part.num_rows:
+        rows = raw(connection).execute(statement, (snapshot, *_values(part, written))).fetchall()
+        if neighbours and len(rows) < part.num_rows:
             _write_neighbours(connection, part)
-        stored += written_rows
+        stored.update(row[0] for row in rows)
     return stored
 
 
@@ -144,7 +144,8 @@ def _writing(neighbours: bool) -> tuple[tuple[str, ...], bytes]:
           pg_snapshot_xmax(old.snapshot) < pg_snapshot_xmax(excluded.snapshot)
           OR pg_snapshot_xmax(old.snapshot) = pg_snapshot_xmax(excluded.snapshot)
           AND (SELECT count(*) FROM pg_snapshot_xip(old.snapshot))
-            >= (SELECT count(*) FROM pg_snapshot_xip(excluded.snapshot)))"""
+            >= (SELECT count(*) FROM pg_snapshot_xip(excluded.snapshot)))
+        RETURNING user_id"""
     ).format(
         names=names,
         arrays=sql.SQL(", ").join([sql.SQL("%b::bytea[]")] * len(written)),
@@ -153,8 +154,8 @@ def _writing(neighbours: bool) -> tuple[tuple[str, ...], bytes]:
     return written, statement.as_bytes()
 
 
-def write_read_outs(connection: Connection, table: pa.Table) -> int:
-    """Store portraits that were read out of stored states, which stay as they are. Returns how many were stored.
+def write_read_outs(connection: Connection, table: pa.Table) -> set[str]:
+    """Store portraits that were read out of stored states, which stay as they are. Returns whose were stored.
 
     `table` has `user_id`, the `snapshot` of the state that was read, `packed`, `neighbours` and `as_of`. A portrait of
     a state that has moved on since, or with a later portrait, keeps that; neighbours are stored all the same.
@@ -171,13 +172,13 @@ def write_read_outs(connection: Connection, table: pa.Table) -> int:
             packed = CASE WHEN h.same THEN h.packed ELSE s.packed END,
             as_of = CASE WHEN h.same THEN h.as_of ELSE s.as_of END,
             updated_at = CASE WHEN h.same THEN clock_timestamp() ELSE s.updated_at END
-          FROM held AS h WHERE s.user_id = h.user_id RETURNING h.same)
-        SELECT count(*) FILTER (WHERE same) FROM done"""
+          FROM held AS h WHERE s.user_id = h.user_id RETURNING h.user_id, h.same)
+        SELECT user_id FROM done WHERE same"""
     names = ("user_id", "snapshot", "packed", "neighbours", "as_of")
-    stored = 0
+    stored: set[str] = set()
     for part in _slices(table):
-        row = raw(connection).execute(statement, [part.column(name).to_pylist() for name in names]).fetchone()
-        stored += 0 if row is None else row[0]
+        rows = raw(connection).execute(statement, [part.column(name).to_pylist() for name in names])
+        stored.update(row[0] for row in rows)
     return stored
 
 

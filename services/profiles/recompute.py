@@ -207,8 +207,8 @@ class _Run:
             near, made = self._portraits(connection, states, parts, catalogue, source, as_of)
             with timed("write"):
                 snapshots = kept.column("snapshot").take(pc.index_in(states.user_ids, kept.column("user_id")))
-                write_read_outs(connection, _read_out_table(states, snapshots, made, near, as_of))
-        self._publish(made.portraits, as_of)
+                stored = write_read_outs(connection, _read_out_table(states, snapshots, made, near, as_of))
+        self._publish(made.portraits, as_of, stored)
         self.report.users += states.users
         self.report.events += int(states.totals["events"].sum())
         found = set(states.user_ids.to_pylist())
@@ -231,17 +231,18 @@ class _Run:
                 states = fold_batch(no_states(), events, catalogue, self.reference, self.config)
                 parts = compute_chunk(states, catalogue, self.reference, as_of.timestamp(), self.config)
             near, made = self._portraits(connection, states, parts, catalogue, source, as_of)
+            stored = None
             with timed("write"):
                 if kept is not None:
                     self._compare(kept, states)
-                    write_states(
+                    stored = write_states(
                         connection,
                         _state_table(states, made, near, self.reference.version, as_of),
                         snapshot,
                         neighbours=True,
                     )
                     release_from_quarantine(connection, user_ids)  # of these, the events were computed without an error
-        self._publish(made.portraits, as_of)
+        self._publish(made.portraits, as_of, stored)
         self.report.users += events.users
         self.report.events += events.count
 
@@ -296,10 +297,14 @@ class _Run:
         damaged = pa.array(unreadable_users(kept), pa.string())
         return kept.filter(pc.invert(pc.is_in(kept.column("user_id"), value_set=damaged)))
 
-    def _publish(self, portraits: list[Portrait], as_of: datetime) -> None:
-        """Write the portraits online; where an update came between commit and write, it is to be published again."""
+    def _publish(self, portraits: list[Portrait], as_of: datetime, stored: set[str] | None) -> None:
+        """Write online the portraits that were `stored` (None: all). One that was not is older than its user's state,
+        whose own portrait may be as of an earlier time and would not replace it. Where an update came between commit
+        and write, it is to be published again."""
         if self.writer is None:
             return
+        if stored is not None:
+            portraits = [portrait for portrait in portraits if portrait.user_id in stored]
         with self.report.timed("online"):
             self.writer.write_portraits(portraits)
             if self.keep_states:
