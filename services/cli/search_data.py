@@ -25,7 +25,7 @@ from services.search.index import build
 from services.search.index.search_index import SearchIndex
 from services.search.item_terms import ItemTerms
 from services.search.item_terms_build import build_item_terms
-from services.search.judged import ResultList, read_queries
+from services.search.judged import ResultList, read_queries, searched_texts
 from services.search.pipeline import SearchPipeline
 
 
@@ -142,8 +142,7 @@ def result_lists(
     vectors: Sequence[NDArray[np.float32] | None] = [None] * len(asked)
     if shop.encodes:
         understood = read_queries(shop.pipeline, asked, correct=correct)
-        searched = [query if read is None else read.searched for query, read in zip(asked, understood, strict=True)]
-        vectors = query_vectors(searched, settings)  # type: ignore[assignment] - rows of an array are arrays
+        vectors = query_vectors(searched_texts(asked, understood), settings)  # type: ignore[assignment] - rows of an array are arrays
     bounds = judgements.starts.tolist()
     items = (shop.rows[judgements.item[first:last]] for first, last in pairwise(bounds))
     return [ResultList(*each) for each in zip(asked, items, vectors, strict=True)]

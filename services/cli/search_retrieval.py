@@ -34,7 +34,7 @@ def ways(
 ) -> dict[str, Callable[[int], NDArray[np.integer]]]:
     """From a query to rows of the judged products, by name."""
     from services.cli.search_data import query_vectors, search_shop  # noqa: PLC0415 - loaded when needed
-    from services.search.judged import read_queries  # noqa: PLC0415 - as above
+    from services.search.judged import read_queries, searched_texts  # noqa: PLC0415 - as above
     from services.search.ranker import UntrainedRanker  # noqa: PLC0415 - as above
     from services.search.request import SearchRequest  # noqa: PLC0415 - as above
 
@@ -42,8 +42,7 @@ def ways(
     snapshot, now = shop.pipeline.snapshot, shop.pipeline.snapshot.created
     pipeline = shop.pipeline.with_ranker(UntrainedRanker(shop.terms))
     read = read_queries(pipeline, judged.queries, correct=correct)
-    searched = [query if each is None else each.searched for query, each in zip(judged.queries, read, strict=True)]
-    vectors = query_vectors(searched, settings)
+    vectors = query_vectors(searched_texts(judged.queries, read), settings)
     row = np.full(snapshot.count, -1, np.int64)
     row[shop.rows] = np.arange(len(shop.rows))
     plain = retrieval.PlainBM25(judged.items["title"].to_list())

@@ -49,6 +49,11 @@ def read_queries(
     return [_read(pipeline, query, correct=correct) for query in queries]
 
 
+def searched_texts(queries: Iterable[str], understood: Iterable[UnderstoodQuery | None]) -> list[str]:
+    """What is searched for, query by query: one that cannot be read as it is."""
+    return [query if read is None else read.searched for query, read in zip(queries, understood, strict=True)]
+
+
 def list_features(
     pipeline: SearchPipeline, terms: ItemTerms, lists: Iterable[ResultList], now: float, *, correct: bool = True
 ) -> ListFeatures:

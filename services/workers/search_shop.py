@@ -16,7 +16,7 @@ from services.search.config import search_config
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.item_terms import ItemTerms
 from services.search.item_terms_store import item_terms_of
-from services.search.judged import read_queries
+from services.search.judged import read_queries, searched_texts
 from services.search.pipeline import SearchPipeline
 from services.search.query_memory import query_key
 from services.search.synonyms import FILE as SYNONYMS
@@ -44,8 +44,7 @@ class SearchShop:
         """The vector of what is searched for, query by query."""
         if self.vectors is None or not queries:
             return [None] * len(queries)
-        read = read_queries(pipeline, queries)
-        keys = [query_key(query if each is None else each.searched) for query, each in zip(queries, read, strict=True)]
+        keys = [query_key(text) for text in searched_texts(queries, read_queries(pipeline, queries))]
         distinct = sorted(set(keys))
         place = dict(zip(distinct, self.vectors(distinct), strict=True))
         return [place[key] for key in keys]
