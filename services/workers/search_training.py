@@ -21,7 +21,7 @@ from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
 from services.search.ranker import untrained_vector
 from services.workers.clicked_lists import clicked_lists
-from services.workers.promotion import promoted
+from services.workers.promotion import published
 from services.workers.runner import Progress
 from services.workers.search_shop import SearchShop, open_shop
 
@@ -67,16 +67,7 @@ def train_search_ranker(
         tell=lambda _: progress(min(0.95, 0.5 + next(steps) / (2 * STEPS_EXPECTED))),
         tracking=publish.TrackingConfig(paths.tracking, settings.mlflow_tracking_uri),
     )
-    answer: dict[str, Any] = {
-        "version": manifest.version,
-        "epochs": manifest.epochs,
-        "seconds": manifest.seconds,
-        "metrics": {name: value.mean for name, value in manifest.metrics.items()},
-        "gain": manifest.gain.mean,
-        "taught_by": manifest.taught_by,
-        "lists": len(data.lists),
-    }
-    return answer | promoted(registry, manifest.version, wanted=bool(parameters.get("promote")))
+    return {"lists": len(data.lists)} | published(registry, manifest, promote=bool(parameters.get("promote")))
 
 
 def _judged(publish: Any, shop: SearchShop, file: Path) -> Any:

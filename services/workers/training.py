@@ -24,7 +24,7 @@ from services.profiles.reference_store import load_reference
 from services.profiles.shop_data import stored_data
 from services.registry.storage import open_registry
 from services.workers.due import SPACE_CHECKPOINT
-from services.workers.promotion import promoted
+from services.workers.promotion import published
 from services.workers.runner import Progress
 from services.workers.text_adapter import adapt_text_encoder
 
@@ -94,15 +94,7 @@ def train_models(
         tracking=publish.TrackingConfig(paths.tracking, settings.mlflow_tracking_uri),
         checkpoints=paths.checkpoints,
     )
-    answer: dict[str, Any] = {
-        "version": manifest.version,
-        "epochs": manifest.epochs,
-        "seconds": manifest.seconds,
-        "metrics": {name: value.mean for name, value in manifest.metrics.items()},
-        "gain": manifest.gain.mean,
-        "taught_by": manifest.taught_by,
-    }
-    return answer | promoted(registry, manifest.version, wanted=bool(parameters.get("promote")))
+    return published(registry, manifest, promote=bool(parameters.get("promote")))
 
 
 def _served_lists(engine: Engine, paths: HomePaths, history: Callable[[], "OfflineReader"]) -> Path | None:
