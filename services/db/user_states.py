@@ -105,26 +105,27 @@ def write_states(connection: Connection, table: pa.Table, snapshot: str, *, neig
     alone. A state of a later snapshot is never replaced by one of an earlier: it holds more. Nor is a later portrait by
     an earlier one: the online store would not take it.
     """
-    written, statement = _writing(neighbours)
     stored: set[str] = set()
     for part in _slices(table):
-        rows = raw(connection).execute(statement, (snapshot, *_values(part, written))).fetchall()
-        if neighbours and len(rows) < part.num_rows:
+        of_part = writing_states(connection, part, snapshot, neighbours=neighbours)()
+        if neighbours and len(of_part) < part.num_rows:
             _write_neighbours(connection, part)
-        stored.update(row[0] for row in rows)
+        stored |= of_part
     return stored
 
 
-def writing_states(connection: Connection, table: pa.Table, snapshot: str) -> Callable[[], int]:
-    """Store as `write_states` does, without neighbours; what is returned gives the answer, which in a pipeline comes
-    with that to other questions."""
-    written, statement = _writing(False)
-    cursors = [raw(connection).execute(statement, (snapshot, *_values(part, written))) for part in _slices(table)]
-    return lambda: sum(cursor.rowcount for cursor in cursors)
-
-
-def _values(table: pa.Table, written: Sequence[str]) -> list[list[object]]:
-    return [table.column(name).to_pylist() for name in ("user_id", *written, "reference_version", "as_of")]
+def writing_states(
+    connection: Connection, table: pa.Table, snapshot: str, *, neighbours: bool = False
+) -> Callable[[], set[str]]:
+    """Store as `write_states` does, but for neighbours of users whose state is not stored; what is returned gives the
+    answer, which in a pipeline comes with that to other questions."""
+    written, statement = _writing(neighbours)
+    names = ("user_id", *written, "reference_version", "as_of")
+    cursors = [
+        raw(connection).execute(statement, (snapshot, *(part.column(name).to_pylist() for name in names)))
+        for part in _slices(table)
+    ]
+    return lambda: {row[0] for cursor in cursors for row in cursor.fetchall()}
 
 
 @cache

@@ -124,7 +124,7 @@ class PortraitMaker:
         with raw(connection).pipeline():
             stored = user_states.writing_states(connection, table, snapshot)
             published = self.publish(list(rows))
-        if stored() < len(users) or not published:
+        if len(stored()) < len(users) or not published:
             pending.enqueue(connection, users, Reason.PUBLISH)
 
 

@@ -141,15 +141,15 @@ class Tail:
     def _tick(self) -> tuple[bool, bool]:
         """Whether there were new events, and whether users wait in the queue."""
         with transaction(self.engine) as connection:
-            group = self._groups()[0]
+            groups = self._groups()
             with raw(connection).pipeline():
                 glance = tail_log.glancing(connection, self.catalogue.snapshot, self.partitions)
-                first = self._reading(connection, group, None, self.limits.events)
+                first = self._reading(connection, groups[0], None, self.limits.events)
             seen = glance()
             if any(not _follows(seen.snapshot, lease.snapshot) for lease in self.leases):
                 self._begin_anew(connection)
             view = self.catalogue.view(connection, seen)
-            delta = self._read(connection, seen.snapshot, first())
+            delta = self._read(connection, seen.snapshot, groups, first())
             if not delta.events.num_rows and len(delta.leases) == len(self.leases):
                 self.report.caught_up()
                 return False, seen.pending
@@ -192,15 +192,15 @@ class Tail:
         numbers = [lease.partition for lease in leases]
         return tail_log.reading_delta(connection, numbers, leases[0].snapshot, new, DELTA_COLUMNS, most + 1)
 
-    def _read(self, connection: Connection, snapshot: str, first: pa.Table) -> _Delta:
-        """What is new, up to a bound: of partitions that have come equally far together, of fewer where it is much.
-        `first`: the answer for the first of these groups.
+    def _read(self, connection: Connection, snapshot: str, groups: Sequence[list[Lease]], first: pa.Table) -> _Delta:
+        """What is new, up to a bound: of partitions that have come equally far (`groups`) together, of fewer where it
+        is much. `first`: the answer for the first group.
 
         A single partition beyond the bound `overflows`: its users are rebuilt.
         """
         tables, done, left = [NOTHING], [], self.limits.events
         table: pa.Table | None = first
-        for group in self._groups():
+        for group in groups:
             chosen = group
             while True:
                 if table is None:
