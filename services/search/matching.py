@@ -29,7 +29,8 @@ BoolArray = NDArray[np.bool_]
 class Match:
     """`rows` int32 ascending: items that match. `strict`: whether they hold all demanded words.
 
-    `rarity` float32 (words,): ln(1 + N/n), 0 for unknown words. `demanded` int (d,): places of the words that are not
+    `rarity` float32 (words,): ln(1 + N/n), 0 for unknown words, times the weight of the best alternative that any item
+    holds: a piece of a model number tells less than the number. `demanded` int (d,): places of the words that are not
     optional.
     """
 
@@ -69,8 +70,9 @@ class Matcher:
 
     def match(self, words: Sequence[QueryWord]) -> Match:
         """The items that hold all demanded words; where none does, those that hold the more telling ones."""
-        held = [self._holders(word) for word in words]
-        rarity = np.array([self._rarity(rows.size) for rows in held], np.float32)
+        found = [self._holders(word) for word in words]
+        held = [rows for rows, _ in found]
+        rarity = np.array([weight * self._rarity(rows.size) for rows, weight in found], np.float32)
         demanded = np.array([i for i, word in enumerate(words) if not word.optional], np.intp)
         if not demanded.size:
             return Match(np.empty(0, np.int32), False, rarity, demanded)
@@ -125,13 +127,15 @@ class Matcher:
         at = int(np.searchsorted(self._terms, wanted))
         return at if at < self._terms.size and self._terms[at] == wanted else None
 
-    def _holders(self, word: QueryWord) -> RowArray:
-        """Rows that have any of a word's alternatives in any field, ascending."""
-        lists = [self._holding(column, said) for said in word.alternatives for column in self._used]
-        lists = [rows for rows in lists if rows.size]
-        if len(lists) < 2:
-            return lists[0] if lists else np.empty(0, np.int32)
-        return merged(lists)
+    def _holders(self, word: QueryWord) -> tuple[RowArray, float]:
+        """Rows that have any of a word's alternatives in any field, ascending; and the greatest weight of one that any
+        row has, 0 for none."""
+        pairs = [(self._holding(column, said), said.weight) for said in word.alternatives for column in self._used]
+        pairs = [(rows, weight) for rows, weight in pairs if rows.size]
+        if not pairs:
+            return np.empty(0, np.int32), 0.0
+        lists = [rows for rows, _ in pairs]
+        return lists[0] if len(lists) == 1 else merged(lists), max(weight for _, weight in pairs)
 
     def _holding(self, column: int, said: Alternative) -> RowArray:
         """Rows whose field has all terms of an alternative."""

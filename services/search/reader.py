@@ -95,11 +95,14 @@ class QueryReader:
         return tuple(words)
 
     def _words_of(self, token: Token) -> list[QueryWord]:
-        """The words that a token is searched as: one, or the parts of a model number that no item has whole."""
+        """The words that a token is searched as: one, or the parts of a model number that no item has whole, each of
+        which counts by how much of the number it is."""
         first, parts = token.terms[0], token.terms[1:]
         if token.kind is Kind.MODEL and not self._matcher.knows(first):
             known = [part for part in parts if self._matcher.knows(part)]
-            return [QueryWord(part, (Alternative(part),), token.kind) for part in known] or [self._word(token, ())]
+            whole = sum(map(len, parts))
+            pieces = [QueryWord(part, (Alternative(part, len(part) / whole),), token.kind) for part in known]
+            return pieces or [self._word(token, ())]
         if token.kind is Kind.MEASURE:
             parts = parts[:1]
         elif token.kind is Kind.MODEL:

@@ -102,6 +102,11 @@ def test_where_no_item_has_all_words_the_most_telling_ones_count(pipeline: Searc
     assert Mode.RELAXED in result.modes
 
 
+def test_a_piece_of_an_unknown_model_number_does_not_outweigh_a_word(pipeline: SearchPipeline) -> None:
+    found = search(pipeline, "table xq6")
+    assert (found.item_ids[0], set(found.item_ids)) == ("a1", {"a1", "a2", "a3"}), "a1 has a 6, all three are tables"
+
+
 def test_only_stop_words_are_searched_as_words(pipeline: SearchPipeline) -> None:
     assert search(pipeline, "the of and").item_ids == []
     assert search(pipeline, "the table").item_ids == search(pipeline, "table").item_ids
