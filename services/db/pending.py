@@ -87,6 +87,12 @@ def enqueue_moved(connection: Connection, user_ids: Iterable[str], as_of: dateti
     return enqueue_selected(connection, users, (list(user_ids), as_of), Reason.PUBLISH)
 
 
+def enqueue_of_other_reference(connection: Connection, user_ids: Iterable[str], version: int) -> int:
+    """Have those of the users rebuilt whose state was made under another version of the reference statistics."""
+    users = "SELECT user_id FROM user_states WHERE user_id = ANY(%s) AND reference_version <> %s"
+    return enqueue_selected(connection, users, (list(user_ids), version), Reason.REBUILD)
+
+
 def enqueue_holders(connection: Connection, item_ids: Iterable[str], partitions: Sequence[int]) -> int:
     """Have the users of some partitions rebuilt who have an event on one of the items."""
     users = f"SELECT user_id FROM events WHERE item_id = ANY(%s) AND {PARTITION_OF_USER} = ANY(%s)"

@@ -9,7 +9,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from services.db.copy import copy_out
-from services.db.pending import enqueue, enqueue_moved, enqueue_updated_since
+from services.db.pending import enqueue, enqueue_moved, enqueue_of_other_reference, enqueue_updated_since
 from services.db.profiles import SIGNALS
 from services.db.session import raw
 
@@ -18,6 +18,7 @@ __all__ = [
     "delete_states",
     "enqueue",
     "enqueue_moved",
+    "enqueue_of_other_reference",
     "enqueue_updated_since",
     "existing_states",
     "load_packed",

@@ -52,8 +52,8 @@ class PortraitMaker:
         """Store and publish portraits of the users of `new` events, and of those to make `again` from all events.
 
         `kept` are the stored states, locked, of all of them who have one; those of users who are not made again can be
-        read (`to_rebuild`). A user made again of whom there is no event
-        any more is erased; one whose events raise goes into quarantine.
+        read (`to_rebuild`). A user made again of whom there is no event any more is erased; one whose events raise goes
+        into quarantine.
         """
         added = new.select(EVENTS)
         if again:
@@ -118,13 +118,18 @@ class PortraitMaker:
 
     def _store(self, connection: Connection, table: pa.Table, snapshot: str) -> None:
         """Write states, and meanwhile the portraits online: before the commit, as they are made of committed events
-        alone. Where a later state stands already, its portrait is published after this one."""
+        alone.
+
+        Where another writer was quicker to store a later state, this portrait may be online as of a later time than
+        that state's, which the online store would refuse: its user is made again.
+        """
         users = table.column(USER_ID).to_pylist()
         rows = zip(users, table.column("as_of").to_pylist(), table.column("packed").to_pylist(), strict=True)
         with raw(connection).pipeline():
             stored = user_states.writing_states(connection, table, snapshot)
             published = self.publish(list(rows))
-        if len(stored()) < len(users) or not published:
+        pending.enqueue(connection, set(users) - stored(), Reason.REBUILD)
+        if not published:
             pending.enqueue(connection, users, Reason.PUBLISH)
 
 

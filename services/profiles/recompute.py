@@ -29,6 +29,7 @@ from services.db.user_states import (
     current_snapshot,
     delete_states,
     enqueue_moved,
+    enqueue_of_other_reference,
     load_states,
     read_visible,
     write_read_outs,
@@ -208,6 +209,7 @@ class _Run:
             with timed("write"):
                 snapshots = kept.column("snapshot").take(pc.index_in(states.user_ids, kept.column("user_id")))
                 stored = write_read_outs(connection, _read_out_table(states, snapshots, made, near, as_of))
+                self._leave(connection, states.user_ids.to_pylist(), stored)
         self._publish(made.portraits, as_of, stored)
         self.report.users += states.users
         self.report.events += int(states.totals["events"].sum())
@@ -241,6 +243,7 @@ class _Run:
                         snapshot,
                         neighbours=True,
                     )
+                    self._leave(connection, states.user_ids.to_pylist(), stored)
                     release_from_quarantine(connection, user_ids)  # of these, the events were computed without an error
         self._publish(made.portraits, as_of, stored)
         self.report.users += events.users
@@ -310,6 +313,12 @@ class _Run:
             if self.keep_states:
                 with transaction(self.engine) as connection:
                     enqueue_moved(connection, [portrait.user_id for portrait in portraits], as_of)
+
+    def _leave(self, connection: Connection, users: Iterable[str], stored: set[str]) -> None:
+        """Users whose state an update has brought further keep that, unless it began before the reference in force."""
+        left = set(users) - stored
+        if left:
+            enqueue_of_other_reference(connection, left, self.reference.version)
 
     def _tastes(
         self, connection: Connection, users: pa.Table, catalogue: Catalogue

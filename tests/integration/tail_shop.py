@@ -36,7 +36,7 @@ TABLES = (
 
 
 class Recorder:
-    """An online store that remembers what it was told; `down` makes it fail."""
+    """An online store that remembers the latest that it was told of each user; `down` makes it fail."""
 
     def __init__(self) -> None:
         self.portraits: dict[str, Portrait] = {}
@@ -47,7 +47,12 @@ class Recorder:
         if self.down:
             raise DependencyDown("The online store does not answer")
         self.writes += 1
-        self.portraits |= {user: unpack(packed) for user, _, packed in rows}
+        self.write_portraits([unpack(packed) for _, _, packed in rows])
+
+    def write_portraits(self, portraits: Sequence[Portrait]) -> None:
+        known = self.portraits
+        later = [one for one in portraits if one.user_id not in known or known[one.user_id].as_of <= one.as_of]
+        self.portraits |= {one.user_id: one for one in later}
 
     def delete_portraits(self, user_ids: Sequence[str]) -> None:
         if self.down:

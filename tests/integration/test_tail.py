@@ -1,19 +1,24 @@
 """The tail against real PostgreSQL: what is committed becomes portraits, once, whatever happens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 from tail_shop import DAY, MINUTE, NOW, Recorder, add, empty_shop, insert, kept, own, recomputed, settle, tailing
 
 from services.core.addresses import Addresses
+from services.core.clock import utc_now
 from services.db.events import delete_event
 from services.db.leases import LeaseLost
 from services.db.pending import Reason, enqueue, fulfil, take_pending
+from services.db.reference import write_reference
 from services.db.session import make_engine, transaction
 from services.db.user_states import current_snapshot, load_states, write_states
 from services.db.users import upsert_user
+from services.profiles.recompute import recompute_profiles
+from services.profiles.reference import ReferenceStatistics
 from services.profiles.tail import Tail, TailLimits
 
 
@@ -319,17 +324,81 @@ def test_large_states_are_computed_some_users_at_a_time(
         assert same_as_recomputed(engine, tail.maker.writer)
 
 
-def test_a_new_reference_rebuilds_whoever_is_touched(engine: Engine, tail: Tail):
-    from services.db.reference import write_reference
-    from services.profiles.reference import ReferenceStatistics
-
-    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
-    settle(tail)
+def with_reference(engine: Engine, **importance: float) -> None:
+    """Another version of the reference statistics."""
     changed = {**ReferenceStatistics.defaults().to_json()}
-    changed["importance"] = {**changed["importance"], "purchase": 0.5}
+    changed["importance"] = {**changed["importance"], **importance}
     with transaction(engine) as connection:
         write_reference(connection, changed)
+
+
+def test_a_new_reference_rebuilds_whoever_is_touched(engine: Engine, tail: Tail):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+    with_reference(engine, purchase=0.5)
     add(engine, ("e2", "ada", "nails-1", "purchase", NOW - MINUTE))
+    settle(tail)
+    assert kept(engine, "ada").column("reference_version").to_pylist()[0] > 0
+    assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def after(what: Callable[[], object], then: Callable[..., Any]) -> Callable[..., Any]:
+    def both(*given: object, **named: object) -> object:
+        what()
+        return then(*given, **named)
+
+    return both
+
+
+def meanwhile(tail: Tail, monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
+    """Have something happen once in the midst of the tail's next update: states are read, and not yet written."""
+    compute = tail.maker._computed
+
+    def computed(*given: object) -> object:
+        monkeypatch.undo()
+        what()
+        return compute(*given)
+
+    monkeypatch.setattr(tail.maker, "_computed", computed)
+
+
+def recompute(engine: Engine, tail: Tail) -> None:
+    recompute_profiles(engine, tail.maker.writer, as_of=utc_now(), keep_states=True)
+
+
+def test_a_recompute_that_was_quicker_has_its_portrait_online_in_the_end(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    def another() -> None:
+        add(engine, ("e2", "ada", "nails-1", "purchase", NOW - MINUTE))
+        recompute(engine, tail)
+
+    meanwhile(tail, monkeypatch, another)
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    tail.step()
+    assert tail.maker.writer.portraits["ada"].event_count == 1
+    settle(tail)
+    assert tail.maker.writer.portraits["ada"].event_count == 2
+    assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_an_update_begun_under_the_reference_before_is_made_again(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+
+    def updated() -> None:
+        """The tail finishes an update that it began before there was another reference."""
+        add(engine, ("e2", "ada", "nails-1", "purchase", NOW - MINUTE))
+        tail.step()
+        monkeypatch.undo()
+
+    with_reference(engine, purchase=0.5)
+    monkeypatch.setattr(tail.catalogue, "view", lambda *_: tail.catalogue._view)
+    monkeypatch.setattr("services.profiles.recompute.write_states", after(updated, write_states))
+    recompute(engine, tail)
+    assert kept(engine, "ada").column("reference_version").to_pylist() == [0]
     settle(tail)
     assert kept(engine, "ada").column("reference_version").to_pylist()[0] > 0
     assert same_as_recomputed(engine, tail.maker.writer)

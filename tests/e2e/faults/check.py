@@ -71,7 +71,7 @@ def check_portraits(engine: Engine, online: Any, users: Sequence[str], verdict: 
 
 
 def different_portraits(engine: Engine, online: Any, users: Sequence[str]) -> dict[str, str]:
-    """User → the first difference between the portrait online and a recompute as of the same time."""
+    """User → what differs between the portrait online and a recompute as of the same time."""
     found = dict(zip(users, online.portraits(list(users)), strict=True))
     expected = recomputed(engine, {user: p.as_of for user, p in found.items() if p is not None})
     eventless = _without_events(engine, [user for user, portrait in found.items() if portrait is None])
@@ -79,9 +79,9 @@ def different_portraits(engine: Engine, online: Any, users: Sequence[str]) -> di
     for user, portrait in expected.items():
         online_portrait = found[user]
         assert online_portrait is not None  # recomputed only where there is one
-        difference = first_difference(online_portrait, portrait)
-        if difference is not None:
-            result[user] = difference
+        found_apart = differences(online_portrait, portrait)
+        if found_apart:
+            result[user] = f"as of {online_portrait.as_of}: {'; '.join(found_apart)}"
     return result
 
 
@@ -104,21 +104,24 @@ def recomputed(engine: Engine, as_of: dict[str, float]) -> dict[str, Portrait]:
     return result
 
 
-def first_difference(ours: Portrait, theirs: Portrait) -> str | None:
-    """The first field in which two portraits differ by more than they may, with both values; None: the same."""
+def differences(ours: Portrait, theirs: Portrait) -> list[str]:
+    """The fields in which two portraits differ by more than they may, with both values."""
+    found = []
     for name in Portrait.__struct_fields__:
         if name in NEIGHBOURHOOD:
             continue
         a, b = getattr(ours, name), getattr(theirs, name)
         if name in ("long_term", "short_term"):
-            same = _close(unpack_vector(a), unpack_vector(b), HALF)
+            a, b = unpack_vector(a), unpack_vector(b)
+            same = _close(a, b, HALF)
         elif name == "behaviour":
-            same = _close(ours.behaviour_values(), theirs.behaviour_values(), TOLERANCE)
+            a, b = ours.behaviour_values(), theirs.behaviour_values()
+            same = _close(a, b, TOLERANCE)
         else:
             same = _alike(msgspec.to_builtins(a), msgspec.to_builtins(b), ROUNDING.get(name, TOLERANCE))
         if not same:
-            return f"{name}: {_short(a)} is not {_short(b)}"
-    return None
+            found.append(f"{name}: {_short(a)} is not {_short(b)}")
+    return found
 
 
 def _alike(a: Any, b: Any, tolerance: float) -> bool:
