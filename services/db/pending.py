@@ -93,10 +93,13 @@ def enqueue_of_other_reference(connection: Connection, user_ids: Iterable[str], 
     return enqueue_selected(connection, users, (list(user_ids), version), Reason.REBUILD)
 
 
-def enqueue_holders(connection: Connection, item_ids: Iterable[str], partitions: Sequence[int]) -> int:
-    """Have the users of some partitions rebuilt who have an event on one of the items."""
-    users = f"SELECT user_id FROM events WHERE item_id = ANY(%s) AND {PARTITION_OF_USER} = ANY(%s)"
-    return enqueue_selected(connection, users, (list(item_ids), list(partitions)), Reason.REBUILD)
+def enqueue_holders(connection: Connection, item_ids: Iterable[str], partitions: Sequence[int] | None = None) -> int:
+    """Have the users of some partitions (None: all) rebuilt who have an event on one of the items."""
+    users = f"""
+        SELECT user_id FROM events WHERE item_id = ANY(%s)
+        AND (%s::int[] IS NULL OR {PARTITION_OF_USER} = ANY(%s::int[]))"""
+    chosen = None if partitions is None else list(partitions)
+    return enqueue_selected(connection, users, (list(item_ids), chosen, chosen), Reason.REBUILD)
 
 
 def take_pending(connection: Connection, partitions: Sequence[int], reason: str, limit: int) -> PendingUsers:

@@ -7,6 +7,7 @@ transaction that commits late or hold everybody up until it does.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import pyarrow as pa
 from sqlalchemy import Connection
@@ -19,6 +20,8 @@ from services.db.session import raw
 
 BEGINNING = "1:1:"
 """The snapshot that shows nothing."""
+
+LONGEST_RECOMPUTE = timedelta(days=1)
 
 _GLANCED = "portrait.glanced"
 """The setting that holds a transaction's glance, for the questions that follow in the same round trip."""
@@ -153,15 +156,11 @@ def changed_items(connection: Connection, old: str, new: str) -> list[str]:
 
 
 def forget_catalogue_changes(connection: Connection) -> int:
-    """Delete the changes that every partition has seen."""
-    return (
-        raw(connection)
-        .execute(
-            "DELETE FROM catalogue_changes WHERE txid < "
-            "(SELECT min(pg_snapshot_xmin(catalogue)::text::bigint) FROM tail_partitions)::text::xid8"
-        )
-        .rowcount
-    )
+    """Delete the changes that every partition has seen and that no recompute under way began before."""
+    statement = """
+        DELETE FROM catalogue_changes WHERE changed_at < now() - %s AND txid <
+          (SELECT min(pg_snapshot_xmin(catalogue)::text::bigint) FROM tail_partitions)::text::xid8"""
+    return raw(connection).execute(statement, (LONGEST_RECOMPUTE,)).rowcount
 
 
 def begin_anew(connection: Connection) -> None:
@@ -203,15 +202,19 @@ def retry_quarantined(connection: Connection, partitions: Sequence[int], minutes
     return enqueue_selected(connection, users, (list(partitions), minutes), Reason.REBUILD)
 
 
-def standing(connection: Connection, user_ids: Sequence[str]) -> Callable[[], tuple[set[str], PendingUsers]]:
-    """Ask which of the users are left alone (in quarantine, or without consent), and who wait to be rebuilt; what is
-    returned gives the answer, which in a pipeline comes with that to other questions."""
+def standing(
+    connection: Connection, user_ids: Sequence[str], reference_version: int
+) -> Callable[[], tuple[set[str], PendingUsers]]:
+    """Ask which of the users are left alone (in quarantine, or without consent), and who wait to be rebuilt under this
+    version of the reference statistics: nobody, if it is no longer in force. What is returned gives the answer, which
+    in a pipeline comes with that to other questions."""
     ids = list(user_ids)
     statement = f"""
         SELECT user_id, NULL FROM quarantined_users WHERE user_id = ANY(%s)
         UNION ALL SELECT user_id, NULL FROM users WHERE user_id = ANY(%s) AND {REFUSED}
-        UNION ALL SELECT user_id, xmin::text FROM pending_users WHERE user_id = ANY(%s) AND reason = %s"""
-    cursor = raw(connection).execute(statement, (ids, ids, ids, str(Reason.REBUILD)))
+        UNION ALL SELECT user_id, xmin::text FROM pending_users WHERE user_id = ANY(%s) AND reason = %s
+          AND (SELECT coalesce(max(version), 0) FROM reference_statistics) = %s"""
+    cursor = raw(connection).execute(statement, (ids, ids, ids, str(Reason.REBUILD), reference_version))
 
     def answer() -> tuple[set[str], PendingUsers]:
         rows = cursor.fetchall()

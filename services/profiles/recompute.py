@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from services.core.clock import utc_now
 from services.core.logging import get_logger
 from services.db.consent import without_consent
+from services.db.pending import enqueue_holders, enqueue_moved, enqueue_of_other_reference
 from services.db.profiles import (
     erase_profiles,
     prune_profiles,
@@ -24,12 +25,10 @@ from services.db.profiles import (
     write_profiles,
 )
 from services.db.session import transaction
-from services.db.tail_log import release_from_quarantine
+from services.db.tail_log import BEGINNING, changed_items, release_from_quarantine
 from services.db.user_states import (
     current_snapshot,
     delete_states,
-    enqueue_moved,
-    enqueue_of_other_reference,
     load_states,
     read_visible,
     write_read_outs,
@@ -37,6 +36,7 @@ from services.db.user_states import (
 )
 from services.features.portrait import Portrait
 from services.profiles.catalogue import Catalogue
+from services.profiles.catalogue_follower import ITEMS_AT_ONCE
 from services.profiles.chunk import ChunkProfiles, Taste, compute_chunk, compute_taste
 from services.profiles.config import ProfileConfig
 from services.profiles.drift import Drift
@@ -133,6 +133,7 @@ def recompute_profiles(
         done += events
         if progress is not None:
             progress(done / total)
+    run.follow_catalogue()
     with run.report.timed("prune"), transaction(engine) as connection:
         run.report.pruned = prune_profiles(connection, as_of - timedelta(seconds=run.config.retention))
     return run.report
@@ -163,10 +164,12 @@ class _Run:
         # The readers' `until` is exclusive. States are after all events, those dated a little ahead as well.
         self.until = as_of + (AHEAD if keep_states else MICROSECOND)
         self.reference = ReferenceStatistics.defaults()
+        self.began = BEGINNING
         self.report = RecomputeReport()
 
     def plan(self, connection: Connection, wanted: set[str] | None) -> pa.Table:
         """Erase whom it must, and return `user_id`, `events`, `lot` of the users to compute."""
+        self.began = current_snapshot(connection)
         self.reference = load_reference(connection)
         self.report.reference_version = self.reference.version
         refused = without_consent(connection, wanted)
@@ -189,6 +192,16 @@ class _Run:
             user_ids = self._read_out_kept(user_ids, source, whole)
         if user_ids:
             self._from_events(user_ids, source, whole)
+
+    def follow_catalogue(self) -> None:
+        """Have those rebuilt who hold an item that changed while the run went on: the tail may have made their
+        portraits of the item as it is now, and the run after that of the item as it was."""
+        if not self.keep_states:
+            return
+        with transaction(self.engine) as connection:
+            changed = changed_items(connection, self.began, current_snapshot(connection))
+            for start in range(0, len(changed), ITEMS_AT_ONCE):
+                enqueue_holders(connection, changed[start : start + ITEMS_AT_ONCE])
 
     def _read_out_kept(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> list[str]:
         """Portraits of those whose state is kept; who is left. A state that an update brings further meanwhile keeps

@@ -246,7 +246,7 @@ class Tail:
         """As `_update`, of these users, whose events they are."""
         with raw(connection).pipeline():  # one round trip: each is a wait for two processes' turns on a busy machine
             check = (lambda: None) if held else holding(connection, self.owner, self.leases)
-            standing = tail_log.standing(connection, users)
+            standing = tail_log.standing(connection, users, view.reference.version)
             states = user_states.loading_states(connection, users, skip_locked=True)
         check()
         (set_apart, requested), kept = standing(), states()

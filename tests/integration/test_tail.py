@@ -273,7 +273,12 @@ def test_portraits_follow_the_catalogue(engine: Engine, tail: Tail):
     assert tail.maker.writer.portraits["ada"].brands[0][0] == "New"
     assert same_as_recomputed(engine, tail.maker.writer)
     with transaction(engine) as connection:
-        assert connection.execute(text("SELECT count(*) FROM catalogue_changes")).scalar_one() == 0
+        connection.execute(text("UPDATE catalogue_changes SET changed_at = now() - interval '25 hours'"))
+        connection.execute(text("UPDATE items SET brand = 'Newer' WHERE item_id = 'serum-1'"))
+    settle(tail)
+    with transaction(engine) as connection:
+        kept_changes = connection.execute(text("SELECT item_id FROM catalogue_changes")).scalars().all()
+    assert kept_changes == ["serum-1"], "what a recompute may have begun before is kept, and nothing else"
 
 
 def test_a_shop_too_large_to_hold_is_read_by_tick(engine: Engine, database: Addresses):
@@ -401,6 +406,47 @@ def test_an_update_begun_under_the_reference_before_is_made_again(
     assert kept(engine, "ada").column("reference_version").to_pylist() == [0]
     settle(tail)
     assert kept(engine, "ada").column("reference_version").to_pylist()[0] > 0
+    assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_a_new_reference_in_the_midst_of_a_step_still_rebuilds_everybody(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+    view = tail.catalogue.view
+
+    def refitted(*given: object) -> object:
+        monkeypatch.undo()
+        with_reference(engine, purchase=0.5)
+        with transaction(engine) as connection:
+            enqueue(connection, ["ada"], Reason.REBUILD)
+        return view(*given)
+
+    monkeypatch.setattr(tail.catalogue, "view", refitted)
+    add(engine, ("e2", "ada", "nails-1", "purchase", NOW - MINUTE))
+    settle(tail)
+    assert kept(engine, "ada").column("reference_version").to_pylist()[0] > 0
+    assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_an_item_that_changes_during_a_recompute_is_as_it_is_now_in_the_end(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+
+    def changed() -> None:
+        """The tail follows a change before the recompute, which has read the item as it was, reads its user."""
+        with transaction(engine) as connection:
+            connection.execute(text("UPDATE items SET brand = 'Dew' WHERE item_id = 'lips-1'"))
+        settle(tail)
+
+    monkeypatch.setattr("services.profiles.recompute.load_states", after(changed, load_states))
+    recompute(engine, tail)
+    monkeypatch.undo()
+    settle(tail)
+    assert [name for name, *_ in tail.maker.writer.portraits["ada"].brands] == ["Dew"]
     assert same_as_recomputed(engine, tail.maker.writer)
 
 

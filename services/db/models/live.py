@@ -100,6 +100,7 @@ class CatalogueChange(Base):
     change: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     item_id: Mapped[str]
     txid: Mapped[int] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
+    changed_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 
 class QuarantinedUser(Base):
