@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -14,21 +14,25 @@ from numpy.typing import NDArray
 
 from services.core.errors import NotReady
 from services.networks.numpy_search_ranker import BY_HAND, NumpySearchRanker
+from services.registry.gate import METRIC
 from services.registry.manifest import SEARCH_RANKER, DataRange, Measured, ModelManifest, feature_hash
 from services.registry.registry import ModelRegistry
-from services.registry.search_artefact import write_search_ranker
+from services.registry.search_artefact import write_cross_encoder, write_search_ranker
 from training.bootstrap import bootstrap_means, ratio_of_means
 from training.commit import commit
 from training.search_clicks import LEAST_PROPENSITY, ShownResults, attraction, examination
 from training.search_judgements import read_judgements
 from training.search_metrics import ndcg
 from training.search_ranker import GradedLists, SearchRankerSettings, fit_search_ranker
+from training.search_reranking import PairTexts, RerankerSettings, TextEncoderParts, fit_reranker
 from training.tracking import TrackingConfig, tracked
 
 __all__ = [
     "GradedLists",
+    "PairTexts",
     "SearchData",
     "ShownResults",
+    "TextEncoderParts",
     "TrackingConfig",
     "lists_of_clicks",
     "read_judgements",
@@ -45,7 +49,8 @@ FEWEST = 50
 @dataclass(frozen=True)
 class SearchData:
     """`query` int64 (lists,): lists of one query teach together or measure together. `names`: of the features' columns;
-    `by_hand` float32 (F,): weights of the untrained ranker. `known`: what it was made from."""
+    `by_hand` float32 (F,): weights of the untrained ranker. `known`: what it was made from. `texts`: what a
+    cross-encoder would read."""
 
     source: str
     lists: GradedLists
@@ -53,6 +58,7 @@ class SearchData:
     names: tuple[str, ...]
     by_hand: FloatArray
     known: DataRange
+    texts: PairTexts | None = None
 
 
 def lists_of_clicks(
@@ -85,8 +91,13 @@ def train_and_publish(
     encoders: Mapping[str, str] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
     tracking: TrackingConfig | None = None,
+    encoder: TextEncoderParts | None = None,
+    reranker: RerankerSettings | None = None,
 ) -> ModelManifest:
     """Train on most queries, measure on the others beside the untrained ranker, publish.
+
+    `encoder`: teach a cross-encoder as well, which goes on from it. It is part of the version where it helps, and half
+    of the other queries say what it counts; on the rest, `ndcg@10` is of both, `ndcg@10-ranker` of the ranker alone.
 
     Raises:
         NotReady: there are too few lists to learn from or to measure on.
@@ -94,7 +105,8 @@ def train_and_publish(
     settings = SearchRankerSettings() if settings is None else settings
     began, steps = time.perf_counter(), count(1)
     version = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-search-{seed}"
-    taught, measured = parts_of(data, seed)
+    taught, held = parts_of(data, seed)
+    choosing, measured = _halves(held, data.query) if encoder is not None else (held[:0], held)
     with tracked(tracking, version) as tracker:
         tracker.about(settings, {"seed": str(seed), "space": space, "source": data.source, "commit": commit()})
         tracker.data(data.source, data.known)
@@ -104,11 +116,31 @@ def train_and_publish(
             tracker.epoch({**figures, "epoch": step, "stage": SEARCH_RANKER})
             tell(figures)
 
+        lists = data.lists
+        teaching, measuring = lists.take(taught), lists.take(measured)
         network = with_weights_by_hand(
-            fit_search_ranker(taught, data.names, settings, seed, told), taught.features, data.by_hand
+            fit_search_ranker(teaching, data.names, settings, seed, told), teaching.features, data.by_hand
         )
-        values = {"ndcg@10": _per_list(network.score(measured.features), measured)}
-        baseline = {"ndcg@10": _per_list(measured.features @ data.by_hand, measured)}
+        ranked = network.score(lists.features)
+        values = {METRIC: _per_list(_of(ranked, lists, measured), measuring)}
+        cross = None
+        if encoder is not None:
+            assert data.texts is not None  # whoever asks for a cross-encoder brings texts
+            cross = fit_reranker(
+                _with_gains(lists),
+                data.texts,
+                taught,
+                choosing,
+                measured,
+                ranked,
+                encoder,
+                settings=reranker,
+                seed=seed,
+                tell=tell,
+            )
+            both = _of(ranked + cross.weight * np.nan_to_num(cross.scores), lists, measured)
+            values = {METRIC: _per_list(both, measuring), f"{METRIC}-ranker": values[METRIC]}
+        baseline = {METRIC: _per_list(measuring.features @ data.by_hand, measuring)}
         manifest = ModelManifest(
             version=version,
             created=time.time(),
@@ -123,25 +155,27 @@ def train_and_publish(
             data=data.known,
             metrics=_measured(values),
             baseline=_measured(baseline),
-            gain=Measured(*ratio_of_means(values["ndcg@10"], baseline["ndcg@10"])),
+            gain=Measured(*ratio_of_means(values[METRIC], baseline[METRIC])),
             epochs=next(steps) - 1,
             seconds=round(time.perf_counter() - began, 1),
             commit=commit(),
             taught_by=data.source,
             encoders=dict(encoders or {}),
-            importances=_importances(network, measured.features),
+            importances=_importances(network, measuring.features),
         )
         tracker.reached({name: value.mean for name, value in manifest.metrics.items()} | {"gain": manifest.gain.mean})
         with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
             write_search_ranker(Path(folder), network)
+            if cross is not None and cross.weight > 0:
+                write_cross_encoder(Path(folder), cross.weights(), cross.about)
             registry.publish(Path(folder), manifest)
         published = registry.manifest(version)
         tracker.published(registry.folder / version, published)
     return published
 
 
-def parts_of(data: SearchData, seed: int) -> tuple[GradedLists, GradedLists]:
-    """The lists that teach, and those that are measured: of other queries.
+def parts_of(data: SearchData, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lists that teach, and those that are kept apart: of other queries.
 
     Raises:
         NotReady: there are too few of either.
@@ -156,7 +190,7 @@ def parts_of(data: SearchData, seed: int) -> tuple[GradedLists, GradedLists]:
             f"Too few searches tell what is a good answer ({len(taught) + len(measured)}): at least "
             f"{round(FEWEST * (1 + MEASURED))} are needed that led to a click, or queries with graded products"
         )
-    return data.lists.take(taught), data.lists.take(measured)
+    return taught, measured
 
 
 def with_weights_by_hand(network: NumpySearchRanker, features: FloatArray, by_hand: FloatArray) -> NumpySearchRanker:
@@ -180,6 +214,22 @@ def _per_list(scores: NDArray, lists: GradedLists) -> NDArray[np.float64]:
     """NDCG@10 by list, NaN where nothing is worth anything: clicks by the inverse of their propensity, else gains."""
     gain = lists.gain if lists.target is None else lists.target.astype(np.float64)
     return ndcg(scores, gain, lists.starts)
+
+
+def _halves(lists: NDArray[np.int64], query: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The lists of every other query, and those of the rest."""
+    first = np.isin(query[lists], np.unique(query[lists])[::2])
+    return lists[first], lists[~first]
+
+
+def _of(rows: FloatArray, lists: GradedLists, chosen: NDArray[np.int64]) -> FloatArray:
+    """What rows of the lists have, of some of the lists."""
+    return replace(lists, features=rows[:, None]).take(chosen).features[:, 0]
+
+
+def _with_gains(lists: GradedLists) -> GradedLists:
+    """The lists with the gains that `_per_list` measures by."""
+    return lists if lists.target is None else replace(lists, gain=lists.target.astype(np.float64))
 
 
 def _measured(values: Mapping[str, NDArray[np.float64]]) -> dict[str, Measured]:

@@ -30,6 +30,10 @@ def train(
     judgements: Annotated[
         Path | None, typer.Option(help="Of search-ranker: learn from this file of graded products instead of clicks.")
     ] = None,
+    cross_encoder: Annotated[
+        bool,
+        typer.Option(help="Of search-ranker: also teach a cross-encoder, which re-ranks the first 20 results."),
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that train the user model together (Ray).")] = 1,
     promote: Annotated[bool, typer.Option(help="Let the new version serve if it passes the quality gate.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -47,6 +51,10 @@ def train(
         if what != SEARCH_RANKER or not judgements.is_file():
             raise InvalidInput(f"--judgements {judgements}: a file of graded products, for --what {SEARCH_RANKER}")
         parameters["judgements"] = str(judgements.resolve())
+    if cross_encoder:
+        if what != SEARCH_RANKER:
+            raise InvalidInput(f"--cross-encoder goes with --what {SEARCH_RANKER}")
+        parameters["cross_encoder"] = True
     result = run_and_watch(resolve_addresses(get_settings()), JobKind.TRAIN, parameters, label=f"train {what}")
     if json:
         print_json(result)

@@ -163,6 +163,18 @@ class ServingMetrics:
         self.encoder_circuit = Gauge(
             "portrait_encoder_circuit_open", "1 while the query encoder is left alone", registry=self.registry
         )
+        self.cross_scores = Counter(
+            "portrait_cross_scores_total",
+            "Searches whose leading results a cross-encoder was asked to score, by how the scores came",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.cross_scoring = Histogram(
+            "portrait_cross_scoring_seconds",
+            "Time until the cross-encoder answered, for lists that were not in the cache",
+            buckets=FAST,
+            registry=self.registry,
+        )
         self.search_index_items = Gauge(
             "portrait_search_index_items", "Items in the search index served", registry=self.registry
         )

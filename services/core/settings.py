@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     search_meaning_floor: float = Field(
         0.45, ge=-1, le=1, description="Cosine from which an item that lacks the query's words is a result of a search."
     )
+    search_rerank_ms: int = Field(
+        200,
+        ge=0,
+        description="How long a search waits for the cross-encoder of its ranker, where it has one; 0: not at all.",
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
     )

@@ -15,6 +15,10 @@ class Stages:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
+    def skip(self) -> None:
+        """What went by since the last lap belongs to no stage."""
+        self._last = time.perf_counter()
+
     @property
     def total(self) -> float:
         return sum(self.seconds.values())

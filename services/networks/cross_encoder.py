@@ -4,7 +4,7 @@ The lower layers are a text encoder's, unchanged; the upper ones and the head ar
 (`training.search_cross_encoder`). Tokens of a batch lie one after the other without padding: shapes with T.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -170,6 +170,34 @@ class UpperLayers(nn.Module):
         return self.head(last(hidden_TD, packing, first_only=True)).squeeze(-1)
 
 
+class CrossEncoder:
+    """Both parts and the tokenizer, ready to score."""
+
+    def __init__(self, tokenizer: PairTokenizer, lower: LowerLayers, upper: UpperLayers) -> None:
+        self._tokenizer, self._lower, self._upper = tokenizer, lower, upper.eval()
+
+    def scores(self, query: str, titles: Sequence[str]) -> NDArray[np.float32]:
+        """float32 (n,): how well each title fits the query."""
+        if not titles:
+            return np.empty(0, np.float32)
+        asked, *named = self._tokenizer.texts([query, *titles])
+        with torch.inference_mode():
+            return self._upper(*self._lower(self._tokenizer.pairs([asked] * len(named), named))).numpy()
+
+
+def taught_cross_encoder(
+    tokenizer: Any, model: Any, config: CrossEncoderConfig, weights: Mapping[str, NDArray[np.float32]]
+) -> CrossEncoder:
+    """An encoder's lower layers below upper ones that were taught, `weights` as of their `state_dict`.
+
+    Raises:
+        ConfigurationError: the encoder is no BERT, or has too few layers.
+    """
+    lower, upper = split_encoder(model, config)
+    upper.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return CrossEncoder(PairTokenizer(tokenizer, config), lower, upper)
+
+
 NAMES = {
     "attention.self.query": "query",
     "attention.self.key": "key",
@@ -196,6 +224,8 @@ def split_encoder(model: Any, config: CrossEncoderConfig) -> tuple[LowerLayers, 
             f"{shape.model_type} with {shape.num_hidden_layers}"
         )
     state = model.state_dict()
+    if "embeddings.word_embeddings.weight" not in state:
+        raise ConfigurationError("A cross-encoder cannot start from a text encoder with an adapter")
     parts = (shape.hidden_size, shape.num_attention_heads, shape.intermediate_size, shape.layer_norm_eps)
     layers = [Layer(*parts) for _ in range(config.layers)]
     for at, layer in enumerate(layers):

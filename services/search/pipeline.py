@@ -35,6 +35,10 @@ FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
 
 
+RERANKED = 20
+"""Results that a cross-encoder may put into another order: the first ones of the whole list."""
+
+
 @dataclass(frozen=True)
 class _List:
     """A whole list in its order: `indices` int32, `scores` float32, parallel. `ranked`: how many the ranker scored."""
@@ -42,6 +46,26 @@ class _List:
     indices: IndexArray
     scores: FloatArray
     ranked: int
+
+
+@dataclass(frozen=True)
+class BegunSearch:
+    """A search whose whole list is in the ranker's order, and whose page has not been made yet.
+
+    `leading` int32 (at most `RERANKED`,): the first items of the list, where it is ordered by relevance and the page
+    has some of them; empty otherwise.
+    """
+
+    request: SearchRequest
+    query: UnderstoodQuery
+    vector: FloatArray | None
+    found: Retrieved
+    asked: RankingInput
+    ranked: RankedScores
+    whole: _List
+    shown: NDArray[np.uint32] | None
+    leading: IndexArray
+    stages: Stages
 
 
 class SearchPipeline:
@@ -110,6 +134,18 @@ class SearchPipeline:
             BadCursor: the cursor is damaged, or of another query.
             InvalidInput: count or offset are out of bounds, or the vector is not of this snapshot's space.
         """
+        return self.finish(self.begin(portrait, request, query_vector, now, understood=understood))
+
+    def begin(
+        self,
+        portrait: Portrait | None,
+        request: SearchRequest,
+        query_vector: FloatArray | None,
+        now: float,
+        *,
+        understood: UnderstoodQuery | None = None,
+    ) -> BegunSearch:
+        """The first half of `search`: everything up to the order of the whole list. Raises as `search` does."""
         stages = Stages()
         self._check(request, query_vector)
         query = self._reader.read(request) if understood is None else understood
@@ -123,6 +159,19 @@ class SearchPipeline:
         stages.lap("ranking")
         shown = decode(request).shown if request.cursor is not None else None
         whole = self._ordered(request, query, found, ranked)
+        leading = whole.indices[: min(RERANKED, whole.ranked)]
+        if len(leading) <= (request.offset if shown is None else shown.size):
+            leading = leading[:0]
+        stages.lap("order")
+        return BegunSearch(request, query, vector, found, asked, ranked, whole, shown, leading, stages)
+
+    def finish(self, begun: BegunSearch, added: FloatArray | None = None) -> SearchResult:
+        """The page. `added` float32 (leading,): what reading each of `begun.leading` together with the query adds to
+        its score; they are put into the order of the sums."""
+        request, found, asked, ranked = begun.request, begun.found, begun.asked, begun.ranked
+        query, vector, shown, stages = begun.query, begun.vector, begun.shown, begun.stages
+        whole = begun.whole if added is None else _reordered(begun.whole, added)
+        stages.skip()
         page = self._page(request, whole, shown)
         stages.lap("order")
         items, ids = whole.indices[page], self.snapshot.item_ids.take(whole.indices[page])
@@ -141,6 +190,11 @@ class SearchPipeline:
         reasons = None
         if request.explain:
             reasons = reasons_of(items, asked, ranked)
+            if added is not None:
+                told = dict(zip(begun.leading.tolist(), added.tolist(), strict=True))
+                for item, of_item in zip(items.tolist(), reasons, strict=True):
+                    if item in told:
+                        of_item.append({"type": "read-together", "score": round(told[item], 4)})
             stages.lap("reasons")
         return SearchResult(
             item_ids=ids,
@@ -273,6 +327,18 @@ class SearchPipeline:
         if not ids or after.size >= min(total, MOST_SHOWN):
             return None
         return encode(request, after)
+
+
+def _reordered(whole: _List, added: FloatArray) -> _List:
+    """The list with something added to its first scores, which stay above those of the others."""
+    scores = whole.scores[: added.size].astype(np.float64) + added
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    behind = whole.scores[added.size :]
+    if scores.size and behind.size:
+        scores = scores + max(float(behind[0] - scores[-1]), 0.0)
+    indices = np.concatenate((whole.indices[: added.size][order], whole.indices[added.size :]))
+    return _List(indices, np.concatenate((scores.astype(np.float32), behind)), whole.ranked)
 
 
 def _modes(found: Retrieved, vector: FloatArray | None, asked: RankingInput) -> tuple[Mode, ...]:

@@ -67,6 +67,7 @@ class UntrainedRanker:
     """`score = Σ weight · feature`: what a shop without judgements or clicks begins with."""
 
     version = "untrained-1"
+    cross_weight = 0.0
 
     def __init__(
         self, items: ItemTerms, weights: UntrainedWeights | None = None, personal: PersonalConfig | None = None
@@ -85,12 +86,18 @@ class LearnedSearchRanker:
     """Scores by a network trained on judgements or clicks (`training.search_ranker`)."""
 
     def __init__(
-        self, network: NumpySearchRanker, items: ItemTerms, version: str, personal: PersonalConfig | None = None
+        self,
+        network: NumpySearchRanker,
+        items: ItemTerms,
+        version: str,
+        personal: PersonalConfig | None = None,
+        cross_weight: float = 0.0,
     ) -> None:
         """Raises CorruptArtefact when the network was trained on other features."""
         if network.features != FEATURES:
             raise CorruptArtefact("The search ranker was trained on other features than are computed: train it again")
         self._network, self._items, self.version, self._personal = network, items, version, personal
+        self.cross_weight = cross_weight
 
     def rank(self, asked: RankingInput) -> RankedScores:
         features = np.ascontiguousarray(query_item_features(asked, self._items, self._personal))

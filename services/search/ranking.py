@@ -80,6 +80,11 @@ class CandidateRanker(Protocol):
         """Changes when its scores may: cursors and caches are bound to it."""
         ...
 
+    @property
+    def cross_weight(self) -> float:
+        """What the score of its cross-encoder counts beside its own; 0 where it has none."""
+        ...
+
     def rank(self, asked: RankingInput) -> RankedScores: ...
 
 
@@ -91,6 +96,7 @@ class FusionRanker:
     """
 
     version = "fusion-3"
+    cross_weight = 0.0
     names = ("words", "meaning", "memory")
 
     def __init__(self, lexical_weight: float = 0.55, memory_weight: float = 1.0) -> None:

@@ -18,6 +18,8 @@ class Mode(StrEnum):
     """Nothing is a result: what is shown is nearest in words or meaning, and `total` is 0."""
     UNPERSONALISED = "unpersonalised"
     """Nothing of a user went into the order."""
+    NOT_RERANKED = "not-reranked"
+    """The ranker's cross-encoder did not answer in time: the first results are in the ranker's own order."""
     RANKER_REFUSED = "ranker-refused"
     """The trained ranker that should serve cannot: the untrained one made the order."""
 

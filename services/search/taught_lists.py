@@ -31,12 +31,15 @@ class ShownSearch:
 
 @dataclass(frozen=True)
 class TaughtLists:
-    """Lists one after the other from `starts` int64 (lists + 1,): `features` float32 (rows, F); `place` int64 (rows,):
-    which of the search's `items` a row is, −1 for a candidate that was not shown."""
+    """Lists one after the other from `starts` int64 (lists + 1,): `features` float32 (rows, F); `item` int32 (rows,)
+    indices of the snapshot; `place` int64 (rows,): which of the search's `items` a row is, −1 for a candidate that was
+    not shown. `searched` (lists,): what was searched for."""
 
     features: FloatArray
     starts: NDArray[np.int64]
     place: NDArray[np.int64]
+    item: NDArray[np.int32]
+    searched: list[str]
 
 
 def taught_lists(
@@ -50,14 +53,18 @@ def taught_lists(
     rng = np.random.default_rng(seed)
     parts: list[FloatArray] = [np.empty((0, len(FEATURES)), np.float32)]
     places: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+    rows_of: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+    searched: list[str] = []
     counts = []
     for search in searches:
         request = SearchRequest(search.query[:MAX_QUERY])
         try:
-            found = pipeline.candidates(search.portrait, request, search.vector, search.now).candidates.indices
+            candidates = pipeline.candidates(search.portrait, request, search.vector, search.now)
         except (EmptyQuery, QueryTooLong):
             counts.append(0)
+            searched.append(search.query)
             continue
+        found = candidates.candidates.indices
         rest = np.setdiff1d(found, search.items)
         drawn = rng.choice(rest, min(others, rest.size), replace=False)
         rows = np.concatenate((search.items, drawn)).astype(np.int32)
@@ -67,6 +74,8 @@ def taught_lists(
         features[order] = query_item_features(asked, terms)
         parts.append(features)
         places.append(np.concatenate((np.arange(search.items.size), np.full(drawn.size, -1))))
+        rows_of.append(rows)
+        searched.append(candidates.query.searched)
         counts.append(rows.size)
     starts = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-    return TaughtLists(np.concatenate(parts), starts, np.concatenate(places))
+    return TaughtLists(np.concatenate(parts), starts, np.concatenate(places), np.concatenate(rows_of), searched)

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING
 
 from ray import serve
 
+from services.core.errors import CorruptArtefact
 from services.core.logging import configure_logging
+from services.core.paths import HomePaths
 from services.core.settings import get_settings
+from services.registry.registry import UNTRAINED, ModelRegistry
+from services.registry.search_artefact import read_cross_encoder
 from services.serve.encoder_client import ENCODER
 from services.serve.loopback import keep_on_loopback
 from services.serve.photos import EncodedPhoto
@@ -24,6 +28,7 @@ from services.serve.query_vectors import Encoded
 
 if TYPE_CHECKING:
     from services.encoders.encoder_set import EncoderSet
+    from services.networks.cross_encoder import CrossEncoder
 
 THREADS = 1
 """Of one model: the gateway beside it is what the machine is for, and short texts gain nothing from more."""
@@ -41,7 +46,9 @@ def give_back_freed() -> None:
 
 
 class Models:
-    """The encoders, loaded by the thread that first needs them."""
+    """The encoders, loaded by the thread that first needs them, and the cross-encoder asked for last."""
+
+    _cross: "tuple[str, CrossEncoder] | None" = None
 
     @cached_property
     def encoders(self) -> "EncoderSet":
@@ -60,6 +67,30 @@ class Models:
         encoders = self.encoders
         vectors = encoders.in_space(text=encoders.text.encode(queries, purpose="query"))
         return [Encoded(encoders.space, vector.tobytes()) for vector in vectors]
+
+    def cross_scores(self, version: str, query: str, titles: list[str]) -> bytes:
+        """float32 bytes: how well each title fits the query by the cross-encoder of a search ranker.
+
+        Raises:
+            NotFound: there is no such version, or it has no cross-encoder.
+            CorruptArtefact: the version is damaged, or was taught on another text encoder.
+        """
+        if self._cross is None or self._cross[0] != version:
+            self._cross = version, self._cross_encoder(version)
+        return self._cross[1].scores(query, titles).tobytes()
+
+    def _cross_encoder(self, version: str) -> "CrossEncoder":
+        from services.networks.cross_encoder import CrossEncoderConfig, taught_cross_encoder  # noqa: PLC0415 - as above
+
+        text = self.encoders.text
+        registry = ModelRegistry(HomePaths(get_settings().home).search_rankers, UNTRAINED)
+        about, weights = read_cross_encoder(registry, version)
+        if about.encoder != text.version:
+            raise CorruptArtefact(
+                f"The cross-encoder of {version} goes on from {about.encoder}, and {text.version} is configured: train "
+                "the search ranker again"
+            )
+        return taught_cross_encoder(text.tokenizer, text.model, CrossEncoderConfig(**about.network), weights)
 
     def photo(self, data: bytes) -> EncodedPhoto | None:
         """The vectors of one photo, fused and as the image encoder makes it; None where it cannot be decoded."""
@@ -91,6 +122,11 @@ class Encoder:
     async def text(self, queries: list[str]) -> list[Encoded]:
         """The vector of each query."""
         return await asyncio.get_running_loop().run_in_executor(self._text_thread, self._models.texts, queries)
+
+    async def cross_scores(self, version: str, query: str, titles: list[str]) -> bytes:
+        """float32 bytes: how well each title fits the query by the cross-encoder of a search ranker."""
+        run = asyncio.get_running_loop().run_in_executor
+        return await run(self._text_thread, self._models.cross_scores, version, query, titles)
 
     async def photo(self, data: bytes) -> EncodedPhoto | None:
         """The vectors of one photo; None where the bytes are no whole picture within the limits."""

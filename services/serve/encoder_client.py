@@ -34,6 +34,10 @@ class RemoteEncoder:
         """Raises whatever a call to another process may."""
         return await self._handle.text.remote(query)
 
+    async def cross_scores(self, version: str, query: str, titles: list[str]) -> bytes:
+        """As `text`: float32 bytes, how well each title fits the query by the cross-encoder of a search ranker."""
+        return await self._handle.cross_scores.remote(version, query, titles)
+
     def _load(self) -> None:
         try:
             self._handle.text.remote(WARM_UP).result(timeout_s=LOADED_S)

@@ -31,8 +31,9 @@ class Rankers:
 class SearchRankers:
     """Follows the rollout of search rankers in `folder` (None: there is none, the untrained ranker serves)."""
 
-    def __init__(self, folder: Path | None, metrics: ServingMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self, folder: Path | None, metrics: ServingMetrics, *, rerank: bool = True) -> None:
+        """`rerank`: whether cross-encoders count, where rankers have one."""
+        self._metrics, self._rerank = metrics, rerank
         self._registry = None if folder is None else ModelRegistry(folder, UNTRAINED)
         self._complained: str | None = None
 
@@ -64,7 +65,9 @@ class SearchRankers:
         if version == UNTRAINED:
             return untrained
         assert self._registry is not None  # without one there is no version to load
-        return LearnedSearchRanker(load_search_ranker(self._registry, version, needs).network, terms, version)
+        loaded = load_search_ranker(self._registry, version, needs)
+        weight = loaded.reranking.weight if loaded.reranking is not None and self._rerank else 0.0
+        return LearnedSearchRanker(loaded.network, terms, version, cross_weight=weight)
 
     def _complain(self, error: Exception) -> str:
         said = str(error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from services.recommend.fold import fold_events
 from services.search.config import SearchConfig
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.item_terms_store import item_terms_of
-from services.search.pipeline import SearchPipeline
+from services.search.pipeline import BegunSearch, SearchPipeline
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
 from services.search.result import Mode, SearchResult
@@ -37,6 +38,26 @@ RECENT = "recent"
 MOST_OWN = 4
 
 log = get_logger("gateway")
+
+
+@dataclass(frozen=True)
+class BegunPage:
+    """A search that a pipeline has begun."""
+
+    pipeline: SearchPipeline
+    search: BegunSearch
+
+    @property
+    def ranker(self) -> str:
+        """The version of the ranker that made the order."""
+        return self.pipeline.ranker.version
+
+    @cached_property
+    def to_read(self) -> list[str]:
+        """Titles of the leading results, where the ranker has a cross-encoder that reads them with the query."""
+        if not self.pipeline.ranker.cross_weight:
+            return []
+        return self.pipeline.snapshot.titles.take(self.search.leading)
 
 
 @dataclass(frozen=True)
@@ -64,13 +85,33 @@ class Searching:
         vector: NDArray[np.float32] | None,
         now: float,
     ) -> SearchResult:
-        """The page for one request, with the request's own events in the portrait. Raises InvalidInput."""
+        """The page for one request, without a cross-encoder. Raises InvalidInput."""
+        return self.finish(self.begin(portrait, request, understood, vector, now))
+
+    def begin(
+        self,
+        portrait: Portrait | None,
+        request: WireSearch,
+        understood: UnderstoodQuery,
+        vector: NDArray[np.float32] | None,
+        now: float,
+    ) -> "BegunPage":
+        """The list for one request, with the request's own events in the portrait. Raises InvalidInput."""
         if request.recent_events:
             nobody = cold_portrait("", now) if portrait is None else portrait
             folded = fold_events(nobody, request.recent_events, self.snapshot, FOLDING, now)
             portrait = msgspec.structs.replace(folded, event_count=max(folded.event_count, len(folded.recent_items)))
-        found = self.pipeline_of(request.user_id).search(portrait, request, vector, now, understood=understood)
-        return replace(found, modes=(*found.modes, Mode.RANKER_REFUSED)) if self.ranker_refused else found
+        pipeline = self.pipeline_of(request.user_id)
+        return BegunPage(pipeline, pipeline.begin(portrait, request, vector, now, understood=understood))
+
+    def finish(self, begun: "BegunPage", cross_scores: NDArray[np.float32] | None = None) -> SearchResult:
+        """The page, its list in another order where the cross-encoder has scored `begun.to_read`."""
+        added = None if cross_scores is None else begun.pipeline.ranker.cross_weight * cross_scores
+        found = begun.pipeline.finish(begun.search, added)
+        modes = [Mode.NOT_RERANKED] if begun.to_read and cross_scores is None else []
+        if self.ranker_refused:
+            modes.append(Mode.RANKER_REFUSED)
+        return replace(found, modes=(*found.modes, *modes)) if modes else found
 
     def pipeline_of(self, user_id: str | None) -> SearchPipeline:
         """The pipeline that answers a user: always the same one during a trial; nobody's searches are not tried on."""
@@ -99,13 +140,15 @@ class SearchFiles:
         config: SearchConfig | None = None,
         on_first: Callable[[], None] = lambda: None,
         rankers: Path | None = None,
+        *,
+        rerank: bool = True,
     ) -> None:
         """`on_first` is called when an index with items has been opened for the first time: there will be searches.
-        `rankers`: the registry of trained ones."""
+        `rankers`: the registry of trained ones; `rerank`: whether their cross-encoders count."""
         self._search, self._suggest, self._metrics, self._on_first = search, suggest, metrics, on_first
         self._config = config
         self._published: tuple[object, ...] = (None,) * 5
-        self._rankers = SearchRankers(rankers, metrics)
+        self._rankers = SearchRankers(rankers, metrics, rerank=rerank)
         self._ranked: tuple[object, Rankers] | None = None
         self._suggester: tuple[Path | None, Suggester | None] = (None, None)
         self._known_synonyms = SynonymFile()

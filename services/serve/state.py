@@ -15,6 +15,7 @@ from services.features.online.live_status import LiveStatus
 from services.features.online.reader import OnlineReader
 from services.ingest.event_writer import EventWriter, WriterConfig
 from services.search.config import search_config
+from services.serve.cross_scores import CrossScores
 from services.serve.database import THREADS, Database
 from services.serve.encoder_client import RemoteEncoder
 from services.serve.impressions import ImpressionWriter
@@ -54,6 +55,7 @@ class State:
     dispatcher: Dispatcher
     shadow: ShadowScorer
     query_vectors: QueryVectors
+    cross_scores: CrossScores
     photos: Photos
     recent_queries: RecentQueries
     mirror: Mirror | None = None
@@ -90,6 +92,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         search_config(settings),
         on_first=encoder.warm,
         rankers=paths.search_rankers,
+        rerank=settings.search_rerank_ms > 0,
     )
     snapshots = SnapshotWatcher(paths.snapshots, metrics, paths.models, search)
     snapshots.start()
@@ -109,6 +112,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
         dispatcher=Dispatcher(addresses.broker_url),
         mirror=mirror,
         query_vectors=QueryVectors(encoder.text, metrics),
+        cross_scores=CrossScores(encoder.cross_scores, metrics, settings.search_rerank_ms / 1000),
         photos=Photos(encoder.photo),
         recent_queries=RecentQueries(lambda user_id: _recent(database, user_id)),
     )

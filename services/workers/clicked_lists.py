@@ -81,7 +81,14 @@ def clicked_lists(
         digest=publish.digest_of(graded),
     )
     query = taught["normalised"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    return publish.SearchData(CLICKS, graded, query, FEATURES, untrained_vector(), data)
+    texts = pair_texts(publish, shop, made.searched, made.item)
+    return publish.SearchData(CLICKS, graded, query, FEATURES, untrained_vector(), data, texts)
+
+
+def pair_texts(publish: Any, shop: SearchShop, searched: list[str], item: NDArray[np.int32]) -> Any:
+    """What a cross-encoder reads of lists: what is searched for in each, and the title of each row's item."""
+    distinct, title = np.unique(item, return_inverse=True)
+    return publish.PairTexts(searched, shop.snapshot.titles.take(distinct), title.astype(np.int64))
 
 
 @dataclass(frozen=True)

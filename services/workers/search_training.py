@@ -20,7 +20,7 @@ from services.search.judged import ResultList, list_features
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import BoundMemory, QueryMemory
 from services.search.ranker import untrained_vector
-from services.workers.clicked_lists import clicked_lists
+from services.workers.clicked_lists import clicked_lists, pair_texts
 from services.workers.promotion import published
 from services.workers.runner import Progress
 from services.workers.search_shop import SearchShop, open_shop
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PUBLISH = "training.search_publish"
 """The module that does the work, loaded by name: services do not depend on training."""
 STEPS_EXPECTED = 100
+"""Epochs of all members."""
 
 
 def train_search_ranker(
@@ -42,7 +43,8 @@ def train_search_ranker(
     parameters: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:
-    """Train, publish and perhaps promote a search ranker. `judgements`: a file to learn from instead of clicks.
+    """Train, publish and perhaps promote a search ranker. `judgements`: a file to learn from instead of clicks;
+    `cross_encoder`: whether to teach one as well.
 
     Raises:
         InvalidInput: a parameter that cannot be, or judgements of products that the shop does not have.
@@ -56,6 +58,13 @@ def train_search_ranker(
     data = _judged(publish, shop, Path(file)) if file else clicked_lists(publish, shop, engine, history, seed)
     progress(0.5)
     steps = iter(range(1, 1_000_000))
+
+    def tell(figures: dict[str, float]) -> None:
+        if "of" in figures:  # a step of the cross-encoder
+            progress(0.7 + 0.25 * figures["step"] / figures["of"])
+        else:
+            progress(min(0.7, 0.5 + 0.2 * next(steps) / STEPS_EXPECTED))
+
     registry = open_search_registry(paths, settings.storage_url)
     manifest = publish.train_and_publish(
         data,
@@ -64,10 +73,15 @@ def train_search_ranker(
         space=shop.snapshot.space,
         snapshot=shop.snapshot.version,
         encoders={"text": encoders.text.version},
-        tell=lambda _: progress(min(0.95, 0.5 + next(steps) / (2 * STEPS_EXPECTED))),
+        tell=tell,
         tracking=publish.TrackingConfig(paths.tracking, settings.mlflow_tracking_uri),
+        encoder=_parts_of(publish, encoders) if parameters.get("cross_encoder") else None,
     )
     return {"lists": len(data.lists)} | published(registry, manifest, promote=bool(parameters.get("promote")))
+
+
+def _parts_of(publish: Any, encoders: "EncoderSet") -> Any:
+    return publish.TextEncoderParts(encoders.text.version, encoders.text.tokenizer, encoders.text.model)
 
 
 def _judged(publish: Any, shop: SearchShop, file: Path) -> Any:
@@ -98,4 +112,6 @@ def _judged(publish: Any, shop: SearchShop, file: Path) -> Any:
         target="judgement",
         digest=publish.digest_of(graded),
     )
-    return publish.SearchData(judged.source, graded, np.arange(len(judged.queries)), FEATURES, untrained_vector(), data)
+    texts = pair_texts(publish, shop, made.searched, row[known].astype(np.int32))
+    query = np.arange(len(judged.queries))
+    return publish.SearchData(judged.source, graded, query, FEATURES, untrained_vector(), data, texts)

@@ -2,15 +2,24 @@
 
 import io
 import json
+import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import psutil
 import pytest
+import torch
+from msgspec.structs import replace as replaced
 from PIL import Image, ImageDraw
 
 from services.core.paths import HomePaths
+from services.encoders.text import load_text_encoder
+from services.networks.cross_encoder import CrossEncoderConfig, split_encoder
+from services.registry.registry import UNTRAINED, ModelRegistry
+from services.registry.search_artefact import RANKER, Reranking, write_cross_encoder
 
 SHELF = "Samovars"
 COLOURS = {"crimson": (170, 20, 40), "cobalt": (20, 60, 200)}
@@ -121,10 +130,12 @@ def test_a_search_ranker_is_trained_and_taken_up_and_left_again_without_a_restar
                 f"{how} samovar {n},telescope,2",
             ]
     (tmp_path / "judged.csv").write_text("\n".join(lines))
-    asked_for = ("train", "--what", "search-ranker", "--judgements", str(tmp_path / "judged.csv"), "--json")
+    asked_for = ("train", "--what", "search-ranker", "--judgements", str(tmp_path / "judged.csv"))
+    asked_for += ("--cross-encoder", "--json")
     trained = shop.portrait(*asked_for)
     assert trained.returncode == 0, trained.stderr
     version = json.loads(trained.stdout)["version"]
+    assert {"ndcg@10", "ndcg@10-ranker"} <= json.loads(trained.stdout)["metrics"].keys()
     assert ranker_of(shop) == "untrained-1"
     assert shop.portrait("models", "promote", version, "--search", "--force").returncode == 0
     assert version in shop.portrait("models", "list", "--search").stdout
@@ -132,8 +143,36 @@ def test_a_search_ranker_is_trained_and_taken_up_and_left_again_without_a_restar
     assert f"search ranker  {version}" in shop.portrait("doctor").stdout
     found = asked(shop, "striped hammock", explain=True)
     assert found["items"][0]["reasons"] and "ranker-refused" not in found["flags"]
+    cross = with_cross_encoder(shop, version)
+    assert shop.portrait("models", "promote", cross, "--search", "--force").returncode == 0
+    shop.eventually(lambda: ranker_of(shop) == cross or None, "the ranker with a cross-encoder")
+    read = shop.eventually(lambda: read_together(shop) or None, "results that a cross-encoder has read")
+    assert all(isinstance(score, float) for score in read)
+    assert shop.portrait("models", "rollback", "--search").stdout.strip() == f"{version} serves again"
     assert shop.portrait("models", "rollback", "--search").stdout.strip() == "untrained serves again"
     shop.eventually(lambda: ranker_of(shop) == "untrained-1" or None, "the untrained ranker")
+
+
+def with_cross_encoder(shop, version: str) -> str:
+    """A version with the same ranker and a cross-encoder that counts: the text encoder's last layer, untaught."""
+    registry = ModelRegistry(HomePaths(shop.home).search_rankers, UNTRAINED)
+    folder, manifest = registry.verified(version)
+    encoder, config = load_text_encoder(device="cpu"), CrossEncoderConfig(frozen=5)
+    _, upper = split_encoder(encoder.model, config)
+    torch.nn.init.normal_(upper.head.weight)
+    weights = {name: value.numpy() for name, value in upper.state_dict().items()}
+    with tempfile.TemporaryDirectory() as made:
+        shutil.copy(folder / RANKER, made)
+        write_cross_encoder(Path(made), weights, Reranking(encoder.version, 1.0, msgspec.to_builtins(config)))
+        registry.publish(Path(made), replaced(manifest, version=f"{version}-cross"))
+    return f"{version}-cross"
+
+
+def read_together(shop) -> list[float]:
+    """What the cross-encoder adds to the first results, nothing while it is loaded."""
+    found = asked(shop, "brass samovar", explain=True)
+    reasons = [reason for item in found["items"] for reason in item["reasons"] or ()]
+    return [reason["score"] for reason in reasons if reason["type"] == "read-together"]
 
 
 def ranker_of(shop) -> str:

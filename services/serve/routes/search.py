@@ -16,7 +16,6 @@ from services.serve.answers import Model
 from services.serve.bodies import check_id, check_text, decode, query_count, read_body
 from services.serve.openapi import Describer, count_parameter
 from services.serve.portraits import Reading
-from services.serve.query_vectors import Outcome
 from services.serve.respond import json_response, server_timing
 from services.serve.routes.recommendations import NO_MODEL, answered
 from services.serve.search_answers import PhotoAnswer, PhotoItem, SearchAnswer, SearchItem, SuggestAnswer
@@ -25,6 +24,7 @@ from services.serve.similar_photos import similar_items
 from services.serve.state import State
 from services.serve.surfaces import replaced
 from services.serve.uploads import FORM, read_picture
+from services.serve.within_budget import Outcome
 
 SEARCH = msgspec.json.Decoder(WireSearch)
 SURFACE, PHOTO_SURFACE = "search", "similar-image"
@@ -64,7 +64,13 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         if fallback is not None and portrait is not None:
             portrait, asked = replaced(fallback, portrait, asked, now)
             state.metrics.fallbacks.labels(wanted.surface, fallback.reason, fallback.ranking).inc()
-        found = searching.search(portrait, asked, understood, vector.vector, now)
+        begun = searching.begin(portrait, asked, understood, vector.vector, now)
+        cross_scores = None
+        if begun.to_read:
+            lap = time.perf_counter()
+            cross_scores = await state.cross_scores.scores(begun.ranker, understood.searched, begun.to_read)
+            stages["rerank"] = time.perf_counter() - lap
+        found = searching.finish(begun, cross_scores)
         stages.update(found.stages)
         encoding = time.perf_counter()
         model = Model("search", found.versions.get("ranker", ""))

@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 from search_shop import IDS, SECONDS, portrait, vector
@@ -208,6 +209,7 @@ class LikesBrands:
     """A ranker that adds 1 for the portrait's brands."""
 
     version = "likes-brands"
+    cross_weight = 0.0
 
     def rank(self, asked: RankingInput) -> RankedScores:
         liked = np.zeros(len(asked.candidates), np.float32)
@@ -235,6 +237,32 @@ def test_explanations_name_the_event_of_the_user_that_moved_a_result(
     }
     assert Mode.UNPERSONALISED not in result.modes
     assert all(reason["type"] != "user" for reason in result.reasons[result.item_ids.index("a3")])
+
+
+def test_what_is_read_together_with_the_query_reorders_the_leading_results_alone(
+    pipeline: SearchPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.search.pipeline.RERANKED", 2)
+    request = SearchRequest("oak tables", explain=True, count=1)
+    begun = pipeline.begin(None, request, TABLES, SECONDS)
+    plain = pipeline.finish(begun)
+    first, second = begun.leading.tolist()
+    whole = pipeline.search(None, SearchRequest("oak tables"), TABLES, SECONDS)
+    assert whole.item_ids[:2] == pipeline.snapshot.item_ids.take(np.array([first, second]))
+    turned = pipeline.finish(begun, np.array([0.0, 5.0], np.float32))
+    assert (turned.item_ids, plain.item_ids) == (whole.item_ids[1:2], whole.item_ids[:1])
+    assert turned.total == plain.total and turned.scores[0] >= whole.scores[2]
+    assert turned.reasons is not None and turned.reasons[0][-1] == {"type": "read-together", "score": 5.0}
+    lowered = pipeline.begin(None, SearchRequest("oak tables"), TABLES, SECONDS)
+    scores = pipeline.finish(lowered, np.array([-50.0, -60.0], np.float32)).scores
+    assert scores == sorted(scores, reverse=True), "what led still leads"
+    after = msgspec.structs.replace(request, cursor=turned.next_cursor)
+    assert pipeline.finish(pipeline.begin(None, after, TABLES, SECONDS)).item_ids == whole.item_ids[:1]
+
+
+def test_only_results_by_relevance_on_the_first_pages_are_read(pipeline: SearchPipeline) -> None:
+    for other in (SearchRequest("table", sort=Sort.PRICE_ASCENDING), SearchRequest("table", offset=20)):
+        assert not pipeline.begin(None, other, TABLES, SECONDS).leading.size
 
 
 @pytest.mark.parametrize("query", ["", " ", "\x00\x01", "🎉🎉", "…?!", "--", '""', "\u202e\u200f"])

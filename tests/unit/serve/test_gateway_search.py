@@ -13,8 +13,9 @@ from services.db.impressions import ServedList
 from services.search.result import Mode, SearchResult
 from services.serve.application import build_app
 from services.serve.photos import EncodedPhoto
-from services.serve.query_vectors import Outcome, QueryVector
+from services.serve.query_vectors import QueryVector
 from services.serve.search_serving import Searching
+from services.serve.within_budget import Outcome
 
 pytestmark = pytest.mark.anyio
 
@@ -31,14 +32,20 @@ class Pipeline:
     """Answers with `result` and remembers what it was asked."""
 
     def __init__(self) -> None:
+        self.ranker = SimpleNamespace(version="learned", cross_weight=0.0)
+        self.snapshot = SimpleNamespace(titles=SimpleNamespace(take=lambda rows: ["AB"[row] for row in rows]))
         self.result = RESULT
         self.asked: list[tuple] = []
 
     def read(self, request) -> SimpleNamespace:
         return SimpleNamespace(searched=request.query.lower())
 
-    def search(self, portrait, request, vector, now, understood) -> SearchResult:
+    def begin(self, portrait, request, vector, now, understood) -> SimpleNamespace:
         self.asked.append((portrait, request, vector))
+        return SimpleNamespace(leading=np.array([1, 0], np.int32))
+
+    def finish(self, begun, added) -> SearchResult:
+        self.added = added
         return self.result
 
 
@@ -93,6 +100,25 @@ async def test_an_answer_has_everything_and_is_kept_with_its_search(gateway: Gat
     assert kept.search is not None
     assert (kept.search.query, kept.search.normalised, kept.search.total) == ("Red   Lamp", "red lamp", 7)
     assert gateway.recent == ["Red   Lamp"]
+
+
+async def test_leading_results_are_read_together_with_the_query_where_the_ranker_wants_it(gateway: Gateway):
+    gateway.pipeline.ranker.cross_weight = 0.5
+    asked: list[tuple] = []
+    given = np.array([1.0, 3.0], np.float32)
+
+    async def scores(version: str, query: str, titles: list[str]) -> np.ndarray | None:
+        asked.append((version, query, titles))
+        return given
+
+    gateway.state.cross_scores = SimpleNamespace(scores=scores)
+    answer = await gateway.search(query="Lamp")
+    assert asked == [("learned", "lamp", ["B", "A"])]
+    assert gateway.pipeline.added.tolist() == [0.5, 1.5]
+    assert "rerank" in answer.headers["server-timing"] and answer.json()["flags"] == []
+    given = None
+    assert (await gateway.search(query="Lamp")).json()["flags"] == ["not-reranked"]
+    assert gateway.pipeline.added is None
 
 
 async def test_the_pages_of_one_search_share_its_id_and_count_on(gateway: Gateway):

@@ -1,13 +1,15 @@
 """Query vectors: cached, within a budget, and left alone where the encoder fails."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from services.core.metrics import ServingMetrics
 from services.serve.breaker import Breaker, BreakerConfig, Circuit
-from services.serve.query_vectors import Encoded, Outcome, QueryVectorConfig, QueryVectors
+from services.serve.query_vectors import BUDGET, Encoded, QueryVectors
+from services.serve.within_budget import Outcome
 
 SPACE = "fused-2"
 
@@ -46,8 +48,8 @@ class Encoder:
 
 def vectors_of(encoder: Encoder, clock: Clock | None = None, **options: float) -> QueryVectors:
     clock = clock or Clock()
-    config = QueryVectorConfig(**options)
-    return QueryVectors(encoder, ServingMetrics(), config, Breaker(BreakerConfig(tolerated=2), clock), clock)
+    budget = replace(BUDGET, **options)
+    return QueryVectors(encoder, ServingMetrics(), budget, Breaker(BreakerConfig(tolerated=2), clock), clock)
 
 
 async def outcomes(vectors: QueryVectors, *queries: str) -> list[Outcome]:

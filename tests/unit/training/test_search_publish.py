@@ -44,7 +44,7 @@ def shop(lists: int = 150, size: int = 12, seed: int = 0) -> SearchData:
 
 def test_lists_of_one_query_teach_or_measure_together() -> None:
     data = shop()
-    taught, measured = parts_of(data, seed=0)
+    taught, measured = (data.lists.take(part) for part in parts_of(data, seed=0))
     assert len(taught) + len(measured) == len(data.lists) and len(measured) == pytest.approx(30, abs=2)
     kept = {row.tobytes() for row in measured.features}
     assert not kept & {row.tobytes() for row in taught.features}
