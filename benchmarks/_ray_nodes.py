@@ -44,13 +44,15 @@ class Host:
         said = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True)
         return [int(pid) for pid in said.stdout.split()]
 
-    def die(self) -> None:
-        """SIGKILL to everything that runs on it, at once."""
-        for pid in self.processes():
+    def die(self) -> list[int]:
+        """SIGKILL to everything that runs on it. Returns the pids, of which some may take a moment to be gone."""
+        pids = self.processes()
+        for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
+        return pids
 
 
 @contextmanager

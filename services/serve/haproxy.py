@@ -8,6 +8,8 @@ Ray starts the binary that we name, so we name a script that rewrites the file a
   buffer), so that slow callers occupy no place in the gateway;
 - what the gateway has no room for is refused here, in microseconds and without a word to the gateway, which says with
   each answer how many reads it has room for (services/serve/admission.py);
+- a gateway that cannot be connected to is given up soon, and another one asked: with Ray's five seconds a request would
+  wait for one and then be refused as too old;
 - while no gateway answers, callers get a problem document that tells them to come back.
 """
 
@@ -22,6 +24,8 @@ from services.serve.admission import GateConfig
 from services.serve.paths import ALWAYS, HOT_ENDS, HOT_PATHS
 
 DOWN_RETRY_S, SHED_RETRY_S = 2, 1
+CONNECT_MS = 100
+"""How long a connection to a gateway may take, and how long HAProxy pauses after one that failed (a second at most)."""
 WRITES = 2 * GateConfig.writes
 """Writes that may be under way at once: the gateway itself refuses half of them, and says why."""
 
@@ -34,6 +38,7 @@ for argument in "$@"; do
       -e '/^frontend prometheus/,/^ *bind/s/^\\( *bind \\):/\\1127.0.0.1:/' \\
       -e '/^ *log /d' -e '/^ *option httplog/d' \\
       -e 's/ mode 666 level admin/ mode 600 level admin/' \\
+      -e 's/^\\( *timeout connect \\).*/\\1{connect_ms}ms/' \\
       -e 's|^\\( *errorfile 50[234] \\).*|\\1{folder}/down.http|' \\
       -e 's|^\\( *\\)http-request return status 404 .*Path .* not found\\..*|\\1{down}|' \\
       -e '/^frontend http_frontend/,/^ *bind/{{' -e '/^ *bind/r {folder}/frontend.cfg' -e '}}' \\
@@ -99,7 +104,10 @@ def write_launcher(folder: Path, binary: str | None = None) -> Path:
     unavailable = "http-request return status 503 content-type application/problem+json "
     unavailable += f"file {folder}/down.json hdr Retry-After {DOWN_RETRY_S}"
     path = folder / "haproxy"
-    path.write_text(SCRIPT.format(binary=binary or get_haproxy_binary(), folder=folder, down=unavailable))
+    script = SCRIPT.format(
+        binary=binary or get_haproxy_binary(), folder=folder, down=unavailable, connect_ms=CONNECT_MS
+    )
+    path.write_text(script)
     path.chmod(0o700)
     return path
 
