@@ -14,8 +14,8 @@ from services.serve.within_budget import Budget, Outcome, WithinBudget
 FloatArray = NDArray[np.float32]
 KEPT = 20_000
 """Lists of at most 20 scores."""
-UNDER_WAY = 8
-"""Each list costs the encoder as much as twenty queries."""
+UNDER_WAY = 2
+"""A list costs the encoder a tenth of a second and more: what waits for others would come late."""
 
 
 class CrossScores:

@@ -9,8 +9,8 @@ import ctypes
 import gc
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -48,10 +48,19 @@ def give_back_freed() -> None:
 class Models:
     """The encoders, loaded by the thread that first needs them, and the cross-encoder asked for last."""
 
-    _cross: "tuple[str, CrossEncoder] | None" = None
+    def __init__(self) -> None:
+        self._loading = threading.Lock()
+        self._encoders: EncoderSet | None = None
+        self._cross: tuple[str, CrossEncoder] | None = None
 
-    @cached_property
+    @property
     def encoders(self) -> "EncoderSet":
+        with self._loading:
+            if self._encoders is None:
+                self._encoders = self._load()
+        return self._encoders
+
+    def _load(self) -> "EncoderSet":
         import torch  # noqa: PLC0415 - seconds and 300 MB: paid by the first query, not by the start
 
         from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - as above
@@ -116,6 +125,7 @@ class Encoder:
         keep_on_loopback()
         self._models = Models()
         self._text_thread = ThreadPoolExecutor(1, thread_name_prefix="texts")
+        self._cross_thread = ThreadPoolExecutor(1, thread_name_prefix="titles")  # queries need not wait for these
         self._photo_thread = ThreadPoolExecutor(1, thread_name_prefix="photos")
 
     @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=0.0)
@@ -126,7 +136,7 @@ class Encoder:
     async def cross_scores(self, version: str, query: str, titles: list[str]) -> bytes:
         """float32 bytes: how well each title fits the query by the cross-encoder of a search ranker."""
         run = asyncio.get_running_loop().run_in_executor
-        return await run(self._text_thread, self._models.cross_scores, version, query, titles)
+        return await run(self._cross_thread, self._models.cross_scores, version, query, titles)
 
     async def photo(self, data: bytes) -> EncodedPhoto | None:
         """The vectors of one photo; None where the bytes are no whole picture within the limits."""
