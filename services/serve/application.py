@@ -5,6 +5,7 @@ from starlette.types import ASGIApp
 
 from services.serve import openapi, problems
 from services.serve.admission import Gate
+from services.serve.direct import DirectRoutes
 from services.serve.edge import Edge
 from services.serve.rate_limit import RateLimit
 from services.serve.routes import events, items, jobs, operations, recommendations, search, users
@@ -29,4 +30,4 @@ def build_app(state: State) -> ASGIApp:
     openapi.install(app, describe, needs_key=bool(state.settings.keys))
     rate = state.settings.rate_limit
     limit = None if rate is None else RateLimit(rate)
-    return Edge(app, state.settings.keys, state.metrics, Gate(), limit)
+    return Edge(DirectRoutes(app), state.settings.keys, state.metrics, Gate(), limit)

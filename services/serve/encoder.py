@@ -5,10 +5,8 @@ loaded when they are first needed, so a shop without searches does not pay for t
 """
 
 import asyncio
-import ctypes
 import gc
 import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -17,6 +15,7 @@ from ray import serve
 
 from services.core.errors import CorruptArtefact
 from services.core.logging import configure_logging
+from services.core.memory import give_back
 from services.core.paths import HomePaths
 from services.core.settings import get_settings
 from services.registry.registry import UNTRAINED, ModelRegistry
@@ -36,13 +35,6 @@ MAX_BATCH = 32
 MAX_ONGOING = 256
 PHOTO_PIXELS = 24_000_000
 """Of an uploaded photo, told from its header before any pixel is decoded: 72 MB of memory at most."""
-
-
-def give_back_freed() -> None:
-    """Return to the system what loading took for a while and freed again: some 100 MB."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Models:
@@ -68,7 +60,8 @@ class Models:
         torch.set_num_threads(THREADS)
         encoders = EncoderSet(get_settings())
         _ = encoders.space  # loads both models
-        give_back_freed()
+        gc.collect()
+        give_back()  # some 100 MB that loading took for a while
         return encoders
 
     def texts(self, queries: list[str]) -> list[Encoded]:
