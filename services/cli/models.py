@@ -73,10 +73,10 @@ def show(version: Version, search: Search = False, json: Json = False) -> None:
         if name not in ("files", "metrics", "baseline", "features", "importances", "encoders")
     ]
     rows += [(f"data {name}", value) for name, value in data.items()]
-    rows += [
-        (f"{name}, the baseline's being {manifest.baseline[name].mean:.4f}", f"{m.mean:.4f} ({m.low:.4f}–{m.high:.4f})")
-        for name, m in manifest.metrics.items()
-    ]
+    for name, m in manifest.metrics.items():
+        baseline = manifest.baseline.get(name)
+        beside = "" if baseline is None else f", the baseline's being {baseline.mean:.4f}"
+        rows.append((f"{name}{beside}", f"{m.mean:.4f} ({m.low:.4f}–{m.high:.4f})"))
     rows += [(f"encoder {name}", value) for name, value in manifest.encoders.items()]
     rows += [
         (f"importance {name}", f"{value:.3f}") for name, value in list(manifest.importances.items())[:SHOWN_FEATURES]

@@ -139,6 +139,7 @@ def test_a_search_ranker_is_trained_and_taken_up_and_left_again_without_a_restar
     assert ranker_of(shop) == "untrained-1"
     assert shop.portrait("models", "promote", version, "--search", "--force").returncode == 0
     assert version in shop.portrait("models", "list", "--search").stdout
+    assert "ndcg@10-ranker" in shop.portrait("models", "show", version, "--search").stdout
     shop.eventually(lambda: ranker_of(shop) == version or None, "the trained ranker")
     assert f"search ranker  {version}" in shop.portrait("doctor").stdout
     found = asked(shop, "striped hammock", explain=True)
