@@ -24,7 +24,7 @@ from training.search_clicks import LEAST_PROPENSITY, ShownResults, attraction, e
 from training.search_judgements import read_judgements
 from training.search_metrics import ndcg
 from training.search_ranker import GradedLists, SearchRankerSettings, fit_search_ranker
-from training.search_reranking import PairTexts, RerankerSettings, TextEncoderParts, fit_reranker
+from training.search_reranking import PairTexts, Reranker, RerankerSettings, TextEncoderParts, fit_reranker
 from training.tracking import TrackingConfig, tracked
 
 __all__ = [
@@ -105,42 +105,16 @@ def train_and_publish(
     settings = SearchRankerSettings() if settings is None else settings
     began, steps = time.perf_counter(), count(1)
     version = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-search-{seed}"
-    taught, held = parts_of(data, seed)
-    choosing, measured = _halves(held, data.query) if encoder is not None else (held[:0], held)
     with tracked(tracking, version) as tracker:
         tracker.about(settings, {"seed": str(seed), "space": space, "source": data.source, "commit": commit()})
         tracker.data(data.source, data.known)
 
         def told(figures: dict[str, float]) -> None:
-            step = next(steps)
-            tracker.epoch({**figures, "epoch": step, "stage": SEARCH_RANKER})
+            if "epoch" in figures:  # of the ranker; a cross-encoder tells its steps, thousands
+                tracker.epoch({**figures, "epoch": next(steps), "stage": SEARCH_RANKER})
             tell(figures)
 
-        lists = data.lists
-        teaching, measuring = lists.take(taught), lists.take(measured)
-        network = with_weights_by_hand(
-            fit_search_ranker(teaching, data.names, settings, seed, told), teaching.features, data.by_hand
-        )
-        ranked = network.score(lists.features)
-        values = {METRIC: _per_list(_of(ranked, lists, measured), measuring)}
-        cross = None
-        if encoder is not None:
-            assert data.texts is not None  # whoever asks for a cross-encoder brings texts
-            cross = fit_reranker(
-                _with_gains(lists),
-                data.texts,
-                taught,
-                choosing,
-                measured,
-                ranked,
-                encoder,
-                settings=reranker,
-                seed=seed,
-                tell=tell,
-            )
-            both = _of(ranked + cross.weight * np.nan_to_num(cross.scores), lists, measured)
-            values = {METRIC: _per_list(both, measuring), f"{METRIC}-ranker": values[METRIC]}
-        baseline = {METRIC: _per_list(measuring.features @ data.by_hand, measuring)}
+        made = _made(data, settings, seed, told, encoder, reranker)
         manifest = ModelManifest(
             version=version,
             created=time.time(),
@@ -153,25 +127,65 @@ def train_and_publish(
             feature_hash=feature_hash(data.names),
             snapshot=snapshot,
             data=data.known,
-            metrics=_measured(values),
-            baseline=_measured(baseline),
-            gain=Measured(*ratio_of_means(values[METRIC], baseline[METRIC])),
+            metrics=_measured(made.values),
+            baseline=_measured(made.baseline),
+            gain=Measured(*ratio_of_means(made.values[METRIC], made.baseline[METRIC])),
             epochs=next(steps) - 1,
             seconds=round(time.perf_counter() - began, 1),
             commit=commit(),
             taught_by=data.source,
             encoders=dict(encoders or {}),
-            importances=_importances(network, measuring.features),
+            importances=made.importances,
         )
         tracker.reached({name: value.mean for name, value in manifest.metrics.items()} | {"gain": manifest.gain.mean})
         with tempfile.TemporaryDirectory(prefix="portrait-") as folder:
-            write_search_ranker(Path(folder), network)
-            if cross is not None and cross.weight > 0:
-                write_cross_encoder(Path(folder), cross.weights(), cross.about)
+            write_search_ranker(Path(folder), made.network)
+            if made.cross is not None and made.cross.weight > 0:
+                write_cross_encoder(Path(folder), made.cross.weights(), made.cross.about)
             registry.publish(Path(folder), manifest)
         published = registry.manifest(version)
         tracker.published(registry.folder / version, published)
     return published
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was taught, and NDCG@10 by measured list: `values` by name, `baseline` of the untrained ranker."""
+
+    network: NumpySearchRanker
+    cross: Reranker | None
+    values: dict[str, NDArray[np.float64]]
+    baseline: dict[str, NDArray[np.float64]]
+    importances: dict[str, float]
+
+
+def _made(
+    data: SearchData,
+    settings: SearchRankerSettings,
+    seed: int,
+    told: Callable[[dict[str, float]], None],
+    encoder: TextEncoderParts | None,
+    reranker: RerankerSettings | None,
+) -> _Made:
+    taught, held = parts_of(data, seed)
+    choosing, measured = _halves(held, data.query) if encoder is not None else (held[:0], held)
+    lists = data.lists
+    teaching, measuring = lists.take(taught), lists.take(measured)
+    network = with_weights_by_hand(
+        fit_search_ranker(teaching, data.names, settings, seed, told), teaching.features, data.by_hand
+    )
+    ranked = network.score(lists.features)
+    values = {METRIC: _per_list(_of(ranked, lists, measured), measuring)}
+    cross = None
+    if encoder is not None:
+        assert data.texts is not None  # whoever asks for a cross-encoder brings texts
+        parts = (taught, choosing, measured)
+        graded = _with_gains(lists)
+        cross = fit_reranker(graded, data.texts, *parts, ranked, encoder, settings=reranker, seed=seed, tell=told)
+        both = _of(ranked + cross.weight * np.nan_to_num(cross.scores), lists, measured)
+        values = {METRIC: _per_list(both, measuring), f"{METRIC}-ranker": values[METRIC]}
+    baseline = {METRIC: _per_list(measuring.features @ data.by_hand, measuring)}
+    return _Made(network, cross, values, baseline, _importances(network, measuring.features))
 
 
 def parts_of(data: SearchData, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
