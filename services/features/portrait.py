@@ -5,6 +5,8 @@ form before it, MessagePack of the struct, is still read. Item ids are stored as
 snapshot.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -110,38 +112,81 @@ _earlier = msgspec.msgpack.Decoder(Portrait)
 
 def pack(portrait: Portrait) -> bytes:
     """The packed form of a portrait."""
-    recent, interests, price = portrait.recent_items, portrait.interests, portrait.price
+    return pack_all([portrait])[0]
+
+
+def pack_all(portraits: Sequence[Portrait]) -> list[bytes]:
+    """The packed form of each portrait: numbers and vectors of all of them are converted together."""
+    units = partial(_units, portraits)
+    columns = zip(
+        codec.units([[one.confidence for one in portraits]])[0],
+        units(lambda one: [interest.weight for interest in one.interests]),
+        units(lambda one: [weight for _, weight in one.categories]),
+        units(lambda one: [weight for _, weight in one.brands]),
+        units(lambda one: () if one.price is None else (one.price.typical, one.price.low, one.price.high)),
+        codec.ages([one.as_of for one in portraits], [[i.timestamp for i in one.recent_items] for one in portraits]),
+        units(lambda one: [item.weight for item in one.recent_items], codec.FINEST),
+        units(lambda one: [cosine for _, cosine in one.neighbours]),
+        units(lambda one: [score for _, score in one.neighbour_items]),
+        codec.quantised([one.long_term for one in portraits]),
+        codec.quantised([one.short_term for one in portraits]),
+        strict=True,
+    )
+    return [_packed(one, *row) for one, row in zip(portraits, columns, strict=True)]
+
+
+def _units(
+    portraits: Sequence[Portrait], numbers: Callable[[Portrait], Sequence[float]], unit: int = codec.FINE
+) -> list[list[codec.Number]]:
+    return codec.units([numbers(one) for one in portraits], unit)
+
+
+def _packed(
+    portrait: Portrait,
+    confidence: codec.Number,
+    interest_weights: list[codec.Number],
+    category_weights: list[codec.Number],
+    brand_weights: list[codec.Number],
+    price: list[codec.Number],
+    recent_ages: list[codec.Number],
+    recent_weights: list[codec.Number],
+    neighbour_cosines: list[codec.Number],
+    neighbour_scores: list[codec.Number],
+    long_term: bytes,
+    short_term: bytes,
+) -> bytes:
+    recent, interests = portrait.recent_items, portrait.interests
     columns = codec.Columns(
         user_id=portrait.user_id,
         as_of=portrait.as_of,
         newest_event=portrait.newest_event,
         event_count=portrait.event_count,
-        confidence=codec.units((portrait.confidence,))[0],
+        confidence=confidence,
         lifecycle=portrait.lifecycle,
         space=portrait.space,
         interest_items=[interest.item_id for interest in interests],
-        interest_weights=codec.units(interest.weight for interest in interests),
+        interest_weights=interest_weights,
         interest_names=[interest.name for interest in interests],
         interest_categories=[interest.categories for interest in interests],
         interest_brands=[interest.brands for interest in interests],
         categories=[name for name, _ in portrait.categories],
-        category_weights=codec.units(weight for _, weight in portrait.categories),
+        category_weights=category_weights,
         brands=[name for name, _ in portrait.brands],
-        brand_weights=codec.units(weight for _, weight in portrait.brands),
-        price=None if price is None else tuple(codec.units((price.typical, price.low, price.high))),
+        brand_weights=brand_weights,
+        price=(price[0], price[1], price[2]) if price else None,
         behaviour=portrait.behaviour,
         recent_items=[item.item_id for item in recent],
         recent_types=[item.type for item in recent],
-        recent_ages=codec.ages(portrait.as_of, [item.timestamp for item in recent]),
-        recent_weights=codec.units((item.weight for item in recent), codec.FINEST),
+        recent_ages=recent_ages,
+        recent_weights=recent_weights,
         bought=portrait.bought,
         hidden=portrait.hidden,
         neighbours=[user_id for user_id, _ in portrait.neighbours],
-        neighbour_cosines=codec.units(cosine for _, cosine in portrait.neighbours),
+        neighbour_cosines=neighbour_cosines,
         neighbour_items=[item_id for item_id, _ in portrait.neighbour_items],
-        neighbour_scores=codec.units(score for _, score in portrait.neighbour_items),
+        neighbour_scores=neighbour_scores,
     )
-    return bytes((FORMAT,)) + codec.encode(columns, portrait.long_term, portrait.short_term)
+    return bytes((FORMAT,)) + codec.encode(columns, long_term, short_term)
 
 
 def unpack(packed: bytes) -> Portrait:

@@ -7,7 +7,8 @@ steps from zero to their largest entry: the cosine to what was packed is above 0
 
 import zlib
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +17,8 @@ from services.core.errors import CorruptArtefact
 
 LEVEL, RAW = 6, -15
 FINE, FINEST = 10_000, 1_000_000
+FARTHEST_S = 9e9
+"""Times from 1970 that are whole in microseconds as far as a float tells."""
 STEPS, SHORT = 127, 64
 """Steps of an eight-bit entry; vectors with fewer entries stay as they are: there is little to save, and the fewer
 entries there are, the more of a cosine one rounding moves."""
@@ -63,10 +66,10 @@ _decoder = msgspec.msgpack.Decoder(tuple[bytes, bytes, bytes])
 _columns = msgspec.msgpack.Decoder(Columns)
 
 
-def encode(columns: Columns, long_term: bytes | None, short_term: bytes | None) -> bytes:
-    """The bytes of a portrait whose vectors are little-endian float16."""
+def encode(columns: Columns, long_term: bytes, short_term: bytes) -> bytes:
+    """The bytes of a portrait whose vectors are `quantised`."""
     deflated = zlib.compress(_encoder.encode(columns), LEVEL, RAW)
-    return _encoder.encode((_quantised(long_term), _quantised(short_term), deflated))
+    return _encoder.encode((long_term, short_term, deflated))
 
 
 def decode(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | None]:
@@ -83,30 +86,42 @@ def decode(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | Non
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
 
 
-def units(values: Iterable[float], unit: int = FINE) -> list[Number]:
-    """Numbers as whole multiples of 1/unit where they are such, as they are where not."""
-    found: list[Number] = []
-    for value in values:
-        whole = round(value * unit) if -1e9 < value < 1e9 else 0
-        found.append(whole if whole / unit == value else float(value))
-    return found
+def units(lists: Sequence[Sequence[float]], unit: int = FINE) -> list[list[Number]]:
+    """Numbers as whole multiples of 1/unit where they are such, as they are where not: many lists at once."""
+    flat = np.fromiter(chain.from_iterable(lists), np.float64)
+    whole = np.rint(np.where(np.abs(flat) < 1e9, flat, 0) * unit)
+    found: list[Number] = whole.astype(np.int64).tolist()
+    for place in np.flatnonzero(whole / unit != flat).tolist():
+        found[place] = float(flat[place])
+    return _cut(found, lists)
 
 
 def values(stored: Iterable[Number], unit: int = FINE) -> list[float]:
-    """What `units` was given."""
+    """What `units` was given in one of its lists."""
     return [number / unit if type(number) is int else number for number in stored]
 
 
-def ages(as_of: float, timestamps: Sequence[float]) -> list[Number]:
-    """Differences in microseconds, from `as_of` to the first and on; the timestamps themselves where not whole."""
-    micros = [round(moment * FINEST) for moment in (as_of, *timestamps)]
-    if any(whole / FINEST != moment for whole, moment in zip(micros[1:], timestamps, strict=True)):
-        return [float(moment) for moment in timestamps]
-    return [before - after for before, after in pairwise(micros)]
+def ages(as_of: Sequence[float], timestamps: Sequence[Sequence[float]]) -> list[list[Number]]:
+    """Of each list the differences in microseconds, from its `as_of` to the first time and on; the times themselves
+    where one is not whole."""
+    flat = np.fromiter(
+        chain.from_iterable((first, *times) for first, times in zip(as_of, timestamps, strict=True)), float
+    )
+    micros = np.rint(np.where(np.abs(flat) < FARTHEST_S, flat, 0) * FINEST)
+    lengths = np.array([len(times) for times in timestamps], np.int64)
+    owner = np.repeat(np.arange(len(lengths)), lengths + 1)
+    begins = np.cumsum(lengths + 1) - lengths - 1
+    apart = micros / FINEST != flat
+    apart[begins] = np.abs(flat[begins]) >= FARTHEST_S
+    later = np.delete(np.arange(flat.size), begins)
+    found = _cut((micros[later - 1] - micros[later]).astype(np.int64).tolist(), timestamps)
+    for place in np.unique(owner[apart]).tolist():
+        found[place] = [float(moment) for moment in timestamps[place]]
+    return found
 
 
 def moments(as_of: float, stored: Sequence[Number]) -> list[float]:
-    """What `ages` was given."""
+    """What `ages` was given in one of its lists."""
     if stored and type(stored[0]) is float:
         return [float(moment) for moment in stored]
     found, micros = [], round(as_of * FINEST)
@@ -116,18 +131,29 @@ def moments(as_of: float, stored: Sequence[Number]) -> list[float]:
     return found
 
 
-def _quantised(vector: bytes | None) -> bytes:
-    """A byte that tells which, then the float16 entries as they are, or the largest absolute one and a byte an entry;
-    empty for None."""
-    if vector is None:
-        return b""
-    entries = np.frombuffer(vector, "<f2")
-    if entries.size < SHORT:
-        return AS_THEY_ARE + vector
-    largest = np.abs(entries).max(initial=np.float16(0))
-    scale = STEPS / np.float32(largest) if largest else np.float32(0)
-    steps = np.rint(entries.astype(np.float32) * scale).astype(np.int8)
-    return IN_STEPS + largest.astype("<f2").tobytes() + steps.tobytes()
+def quantised(vectors: Sequence[bytes | None]) -> list[bytes]:
+    """Of each vector of little-endian float16 a byte that tells which, then the entries as they are, or the largest
+    absolute one and a byte an entry; empty for None."""
+    found = [b"" if vector is None else AS_THEY_ARE + vector for vector in vectors]
+    by_size: dict[int, list[int]] = {}
+    for place, vector in enumerate(vectors):
+        if vector is not None and len(vector) >= 2 * SHORT:
+            by_size.setdefault(len(vector), []).append(place)
+    for size, places in by_size.items():
+        entries = np.frombuffer(b"".join(vectors[place] or b"" for place in places), "<f2").reshape(-1, size // 2)
+        largest = np.abs(entries).max(axis=1)
+        scale = np.divide(STEPS, largest, out=np.zeros(len(places), np.float32), where=largest > 0, dtype=np.float32)
+        steps = np.rint(entries.astype(np.float32) * scale[:, None]).astype(np.int8)
+        rows = np.column_stack((largest.astype("<f2")[:, None].view(np.uint8), steps.view(np.uint8)))
+        for place, row in zip(places, rows, strict=True):
+            found[place] = IN_STEPS + row.tobytes()
+    return found
+
+
+def _cut(flat: list[Number], lists: Sequence[Sequence[Any]]) -> list[list[Number]]:
+    """A list again for each that was joined."""
+    ends = list(accumulate(map(len, lists), initial=0))
+    return [flat[start:end] for start, end in pairwise(ends)]
 
 
 def _restored(data: bytes) -> bytes | None:

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from services.features.portrait import Portrait, pack
+from services.core.memory import without_collections
+from services.features.portrait import Portrait, pack_all
 from services.profiles.assemble import assemble
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles, compute_chunk
@@ -54,5 +55,6 @@ def portraits_of(
     config: ProfileConfig,
 ) -> ReadOut:
     """The portraits from their computed parts."""
-    portraits = assemble(states, parts, neighbours, catalogue, as_of, config)
-    return ReadOut(portraits, [pack(portrait) for portrait in portraits], parts.behaviour)
+    with without_collections():
+        portraits = assemble(states, parts, neighbours, catalogue, as_of, config)
+        return ReadOut(portraits, pack_all(portraits), parts.behaviour)

@@ -200,7 +200,8 @@ class _Run:
             return
         with transaction(self.engine) as connection:
             changed = changed_items(connection, self.began, current_snapshot(connection))
-            for start in range(0, len(changed), ITEMS_AT_ONCE):
+        for start in range(0, len(changed), ITEMS_AT_ONCE):
+            with transaction(self.engine) as connection:
                 enqueue_holders(connection, changed[start : start + ITEMS_AT_ONCE])
 
     def _read_out_kept(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> list[str]:

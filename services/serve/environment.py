@@ -86,6 +86,9 @@ def ray_environment(home: Path, launcher: Path, ports: HelperPorts) -> dict[str,
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        # The less busy of two replicas drawn at random: as fair as the least busy of all, before whose choice HAProxy
+        # pauses where a replica does not answer.
+        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": "random(2)",
         # A killed HAProxy is noticed after three of these (Ray's default: 30 s in which nothing is answered).
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # Who neither sends nor takes anything for a minute has gone (Ray's default: an hour).

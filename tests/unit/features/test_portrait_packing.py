@@ -17,6 +17,7 @@ from services.features.portrait import (
     PriceAffinity,
     RecentItem,
     pack,
+    pack_all,
     pack_vector,
     unpack,
     unpack_vector,
@@ -100,14 +101,38 @@ def test_columns_of_unequal_length_are_no_portrait() -> None:
     columns, long_term, short_term = codec.decode(memoryview(pack(FULL))[1:])
     bad = msgspec.structs.replace(columns, category_weights=[])
     with pytest.raises(CorruptArtefact, match="profiles recompute"):
-        unpack(b"\x02" + codec.encode(bad, long_term, short_term))
+        unpack(b"\x02" + codec.encode(bad, *codec.quantised([long_term, short_term])))
 
 
 @given(st.lists(st.floats(allow_nan=False)), st.sampled_from([codec.FINE, codec.FINEST]))
 def test_any_number_survives(numbers: list[float], unit: int) -> None:
-    assert codec.values(codec.units(numbers, unit), unit) == numbers
+    assert codec.values(codec.units([numbers], unit)[0], unit) == numbers
 
 
 @given(st.floats(0, 4e9), st.lists(st.floats(0, 4e9)))
 def test_any_time_survives(as_of: float, times: list[float]) -> None:
-    assert codec.moments(as_of, codec.ages(as_of, times)) == times
+    assert codec.moments(as_of, codec.ages([as_of], [times])[0]) == times
+
+
+@given(st.lists(st.tuples(st.floats(0, 4e9), st.lists(st.one_of(st.floats(0, 4e9), st.integers(0, 4_000_000_000))))))
+def test_many_lists_give_what_each_gives_alone(lists: list[tuple[float, list[float]]]) -> None:
+    as_of, times = [first for first, _ in lists], [later for _, later in lists]
+    assert codec.ages(as_of, times) == [codec.ages([a], [b])[0] for a, b in lists]
+    assert codec.units(times) == [codec.units([each])[0] for each in times]
+
+
+def test_many_portraits_are_packed_as_each_alone() -> None:
+    random = np.random.default_rng(2)
+    many = [
+        msgspec.structs.replace(
+            FULL,
+            user_id=f"u{n}",
+            long_term=pack_vector(random.standard_normal(size)) if size else None,
+            short_term=pack_vector(np.zeros(size)) if n % 2 else None,
+            price=None if n == 2 else FULL.price,
+            recent_items=FULL.recent_items[: n % 3],
+        )
+        for n, size in enumerate((DIMENSION, 0, 2, DIMENSION, 128, DIMENSION))
+    ]
+    assert pack_all(many) == [pack(one) for one in many]
+    assert pack_all([]) == []
