@@ -22,8 +22,9 @@ from services.profiles.reading import catalogue_of
 from services.profiles.reference_store import load_reference
 
 TOLERANCE = 1e-5
-HALF = 2.0**-10
-"""Two neighbouring float16 numbers are this far apart, relatively: vectors are stored in it."""
+STEP = 1 / 180
+"""Of a vector's largest entry: a portrait online has vectors in 127 steps from zero to that, of float16 numbers, so an
+entry may be half a step (1/254) and two roundings away."""
 ROUNDING = {"confidence": 1.01e-4, "interests": 1.01e-4, "recent_items": 1.01e-6, "price": 1.01e-2}
 """Fields that are stored rounded: a difference of 1e-5 before may move the last digit by one."""
 NEIGHBOURHOOD = frozenset({"neighbours", "neighbour_items"})
@@ -113,7 +114,7 @@ def differences(ours: Portrait, theirs: Portrait) -> list[str]:
         a, b = getattr(ours, name), getattr(theirs, name)
         if name in ("long_term", "short_term"):
             a, b = unpack_vector(a), unpack_vector(b)
-            same = _close(a, b, HALF)
+            same = _same_vector(a, b)
         elif name == "behaviour":
             a, b = ours.behaviour_values(), theirs.behaviour_values()
             same = _close(a, b, TOLERANCE)
@@ -143,6 +144,12 @@ def _same_by_name(a: Sequence[Any], b: Sequence[Any], tolerance: float) -> bool:
         return False
     theirs = {entry[0]: entry for entry in b}
     return all(entry[0] in theirs and _alike(entry[1:], theirs[entry[0]][1:], tolerance) for entry in a)
+
+
+def _same_vector(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    if a is None or b is None:
+        return a is None and b is None
+    return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= STEP * np.abs(b).max(initial=0))
 
 
 def _close(a: np.ndarray | None, b: np.ndarray | None, tolerance: float) -> bool:
