@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.errors import NotReady
+from services.encoders.text import TextEncoder
 from services.networks.numpy_search_ranker import BY_HAND, NumpySearchRanker
 from services.registry.gate import METRIC
 from services.registry.manifest import SEARCH_RANKER, DataRange, Measured, ModelManifest, feature_hash
@@ -24,7 +25,7 @@ from training.search_clicks import LEAST_PROPENSITY, ShownResults, attraction, e
 from training.search_judgements import read_judgements
 from training.search_metrics import ndcg
 from training.search_ranker import GradedLists, SearchRankerSettings, fit_search_ranker
-from training.search_reranking import PairTexts, Reranker, RerankerSettings, TextEncoderParts, fit_reranker
+from training.search_reranking import PairTexts, Reranker, RerankerSettings, fit_reranker
 from training.tracking import TrackingConfig, tracked
 
 __all__ = [
@@ -32,7 +33,6 @@ __all__ = [
     "PairTexts",
     "SearchData",
     "ShownResults",
-    "TextEncoderParts",
     "TrackingConfig",
     "lists_of_clicks",
     "read_judgements",
@@ -91,7 +91,7 @@ def train_and_publish(
     encoders: Mapping[str, str] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
     tracking: TrackingConfig | None = None,
-    encoder: TextEncoderParts | None = None,
+    encoder: TextEncoder | None = None,
     reranker: RerankerSettings | None = None,
 ) -> ModelManifest:
     """Train on most queries, measure on the others beside the untrained ranker, publish.
@@ -164,7 +164,7 @@ def _made(
     settings: SearchRankerSettings,
     seed: int,
     told: Callable[[dict[str, float]], None],
-    encoder: TextEncoderParts | None,
+    encoder: TextEncoder | None,
     reranker: RerankerSettings | None,
 ) -> _Made:
     taught, held = parts_of(data, seed)

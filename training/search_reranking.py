@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.encoders.text import TextEncoder
 from services.networks.cross_encoder import PairTokenizer, PairTokens, UpperLayers, split_encoder
 from services.registry.search_artefact import Reranking
 from training.search_cross_encoder import (
@@ -48,15 +49,6 @@ class RerankerSettings:
 
 
 @dataclass(frozen=True)
-class TextEncoderParts:
-    """The text encoder that a cross-encoder goes on from."""
-
-    version: str
-    tokenizer: Any
-    model: Any
-
-
-@dataclass(frozen=True)
 class Reranker:
     """`upper`: the layers that were taught. `scores` float32 (rows,) of the lists that were kept apart, NaN elsewhere;
     `weight` is what they count beside the ranker's, 0 where they do not help."""
@@ -81,7 +73,7 @@ def fit_reranker(
     choosing: NDArray[np.int64],
     measured: NDArray[np.int64],
     ranked: FloatArray,
-    encoder: TextEncoderParts,
+    encoder: TextEncoder,
     *,
     settings: RerankerSettings | None = None,
     seed: int = 0,
@@ -89,7 +81,7 @@ def fit_reranker(
 ) -> Reranker:
     """A cross-encoder taught on the lists `taught`. Its weight is chosen on `choosing`; `measured` are scored alone.
 
-    `ranked` float32 (rows,): the ranker's own scores.
+    `ranked` float32 (rows,): the ranker's own scores. `encoder`: what the cross-encoder goes on from.
     """
     settings = RerankerSettings() if settings is None else settings
     some = _drawn(lists, taught, settings.most_pairs, seed)

@@ -9,24 +9,8 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from services.db.copy import copy_out
-from services.db.pending import enqueue, enqueue_moved, enqueue_of_other_reference, enqueue_updated_since
 from services.db.profiles import SIGNALS
 from services.db.session import raw
-
-__all__ = [
-    "current_snapshot",
-    "delete_states",
-    "enqueue",
-    "enqueue_moved",
-    "enqueue_of_other_reference",
-    "enqueue_updated_since",
-    "existing_states",
-    "load_packed",
-    "load_states",
-    "read_visible",
-    "write_read_outs",
-    "write_states",
-]
 
 STATE_SCHEMA = pa.schema(
     [

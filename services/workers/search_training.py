@@ -75,13 +75,9 @@ def train_search_ranker(
         encoders={"text": encoders.text.version},
         tell=tell,
         tracking=publish.TrackingConfig(paths.tracking, settings.mlflow_tracking_uri),
-        encoder=_parts_of(publish, encoders) if parameters.get("cross_encoder") else None,
+        encoder=encoders.text if parameters.get("cross_encoder") else None,
     )
     return {"lists": len(data.lists)} | published(registry, manifest, promote=bool(parameters.get("promote")))
-
-
-def _parts_of(publish: Any, encoders: "EncoderSet") -> Any:
-    return publish.TextEncoderParts(encoders.text.version, encoders.text.tokenizer, encoders.text.model)
 
 
 def _judged(publish: Any, shop: SearchShop, file: Path) -> Any:

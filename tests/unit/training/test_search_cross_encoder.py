@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from tiny_bert import tiny_bert
 
 from services.networks.cross_encoder import CrossEncoderConfig, PairTokens, split_encoder
 from training.search_cross_encoder import (
@@ -30,17 +30,7 @@ PROTOCOL = SearchProtocol(least_judged=6, folds=2)
 
 
 def network():
-    torch.manual_seed(0)
-    shape = BertConfig(
-        vocab_size=12,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=16,
-        initializer_range=0.3,
-    )
-    return split_encoder(BertModel(shape).eval(), CONFIG)
+    return split_encoder(tiny_bert(), CONFIG)
 
 
 def shop(lists: int = 120) -> tuple[JudgedLists, PairTokens]:

@@ -1,12 +1,12 @@
 """A search ranker's cross-encoder: taught, weighed on other queries, stored, and read again as it was."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from transformers import BertConfig, BertModel
+from tiny_bert import tiny_bert
 
 from services.core.errors import ConfigurationError, NotFound
 from services.networks.cross_encoder import CrossEncoderConfig, taught_cross_encoder
@@ -16,7 +16,7 @@ from services.registry.search_artefact import load_search_ranker, read_cross_enc
 from training.search_cross_encoder import CrossEncoderSettings
 from training.search_publish import SearchData, digest_of, train_and_publish
 from training.search_ranker import GradedLists, SearchRankerSettings
-from training.search_reranking import PairTexts, RerankerSettings, TextEncoderParts, best_weight, fit_reranker
+from training.search_reranking import PairTexts, RerankerSettings, best_weight, fit_reranker
 
 WORDS = ["oak", "pine", "elm", "ash", "yew", "fir", "box"]
 GOOD = "oak"
@@ -35,19 +35,18 @@ class Tokenizer:
         return {"input_ids": [[5 + WORDS.index(word) for word in text.split()] for text in texts]}
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """What a cross-encoder goes on from."""
+
+    version: str
+    tokenizer: Tokenizer
+    model: Any
+
+
 @pytest.fixture(scope="module")
-def encoder() -> TextEncoderParts:
-    torch.manual_seed(0)
-    shape = BertConfig(
-        vocab_size=12,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=16,
-        initializer_range=0.3,
-    )
-    return TextEncoderParts("tiny-1", Tokenizer(), BertModel(shape).eval())
+def encoder() -> Encoder:
+    return Encoder("tiny-1", Tokenizer(), tiny_bert())
 
 
 def shop(lists: int = 240, size: int = 5) -> SearchData:
@@ -64,7 +63,7 @@ def shop(lists: int = 240, size: int = 5) -> SearchData:
 
 
 def test_what_the_cross_encoder_reads_is_weighed_on_other_queries_and_serves_as_it_was_measured(
-    encoder: TextEncoderParts, tmp_path: Path
+    encoder: Encoder, tmp_path: Path
 ):
     registry, data = ModelRegistry(tmp_path, UNTRAINED), shop()
     manifest = train_and_publish(data, registry, settings=QUICK, encoder=encoder, reranker=SETTINGS)
@@ -79,7 +78,7 @@ def test_what_the_cross_encoder_reads_is_weighed_on_other_queries_and_serves_as_
     assert cross.scores("elm", []).shape == (0,)
 
 
-def test_scores_are_those_of_the_stored_layers_but_for_half_precision(encoder: TextEncoderParts):
+def test_scores_are_those_of_the_stored_layers_but_for_half_precision(encoder: Encoder):
     data = shop()
     texts = data.texts
     assert texts is not None
@@ -110,7 +109,7 @@ def test_a_version_without_a_cross_encoder_says_so(tmp_path: Path):
         read_cross_encoder(registry, manifest.version)
 
 
-def test_an_encoder_that_is_no_bert_is_refused(encoder: TextEncoderParts):
+def test_an_encoder_that_is_no_bert_is_refused(encoder: Encoder):
     class Other:
         config = type("Config", (), {"model_type": "t5", "num_hidden_layers": 6})
 
