@@ -77,17 +77,6 @@ class Searching:
     memory: BoundMemory | None = None
     suggester: Suggester | None = None
 
-    def search(
-        self,
-        portrait: Portrait | None,
-        request: WireSearch,
-        understood: UnderstoodQuery,
-        vector: NDArray[np.float32] | None,
-        now: float,
-    ) -> SearchResult:
-        """The page for one request, without a cross-encoder. Raises InvalidInput."""
-        return self.finish(self.begin(portrait, request, understood, vector, now))
-
     def begin(
         self,
         portrait: Portrait | None,
@@ -95,7 +84,7 @@ class Searching:
         understood: UnderstoodQuery,
         vector: NDArray[np.float32] | None,
         now: float,
-    ) -> "BegunPage":
+    ) -> BegunPage:
         """The list for one request, with the request's own events in the portrait. Raises InvalidInput."""
         if request.recent_events:
             nobody = cold_portrait("", now) if portrait is None else portrait
@@ -104,7 +93,7 @@ class Searching:
         pipeline = self.pipeline_of(request.user_id)
         return BegunPage(pipeline, pipeline.begin(portrait, request, vector, now, understood=understood))
 
-    def finish(self, begun: "BegunPage", cross_scores: NDArray[np.float32] | None = None) -> SearchResult:
+    def finish(self, begun: BegunPage, cross_scores: NDArray[np.float32] | None = None) -> SearchResult:
         """The page, its list in another order where the cross-encoder has scored `begun.to_read`."""
         added = None if cross_scores is None else begun.pipeline.ranker.cross_weight * cross_scores
         found = begun.pipeline.finish(begun.search, added)

@@ -143,12 +143,12 @@ def test_clicks_train_a_ranker_that_the_gateway_serves_until_it_is_damaged(
     files = SearchFiles(paths.search, paths.suggest, ServingMetrics(), rankers=paths.search_rankers)
     request = WireSearch("lamp", explain=True)
     serving = searching(files, paths)
-    found = serving.search(None, request, serving.pipeline.read(request), None, NOW.timestamp())
+    found = serving.finish(serving.begin(None, request, serving.pipeline.read(request), None, NOW.timestamp()))
     assert found.versions["ranker"] == result["version"] and all(found.reasons or [])
     assert {item.split("-")[0] for item in found.item_ids} == {"lamp"}
     (registry.folder / result["version"] / RANKER).write_bytes(b"damaged")
     again = searching(SearchFiles(paths.search, paths.suggest, ServingMetrics(), rankers=paths.search_rankers), paths)
-    found = again.search(None, request, again.pipeline.read(request), None, NOW.timestamp())
+    found = again.finish(again.begin(None, request, again.pipeline.read(request), None, NOW.timestamp()))
     assert found.versions["ranker"] == "untrained-1" and Mode.RANKER_REFUSED in found.modes
 
 

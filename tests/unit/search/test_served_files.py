@@ -93,9 +93,9 @@ def test_what_a_stranger_has_just_done_counts_in_the_order(files: SearchFiles, t
     assert searching is not None
     asked = WireSearch("oak", recent_events=(RecentEvent("a4"),))
     understood = searching.pipeline.read(asked)
-    assert Mode.UNPERSONALISED not in searching.search(None, asked, understood, None, SECONDS).modes
+    assert Mode.UNPERSONALISED not in searching.finish(searching.begin(None, asked, understood, None, SECONDS)).modes
     nobody = WireSearch("oak")
-    assert Mode.UNPERSONALISED in searching.search(None, nobody, understood, None, SECONDS).modes
+    assert Mode.UNPERSONALISED in searching.finish(searching.begin(None, nobody, understood, None, SECONDS)).modes
 
 
 def publish(registry: ModelRegistry, folder: Path, version: str, **changes: object) -> None:
@@ -137,7 +137,7 @@ class Rankers:
         searching = self.files.over(self.snapshot)
         assert searching is not None
         asked = WireSearch("oak table", user_id=user_id, explain=True)
-        found = searching.search(None, asked, searching.pipeline.read(asked), None, SECONDS)
+        found = searching.finish(searching.begin(None, asked, searching.pipeline.read(asked), None, SECONDS))
         assert found.reasons is not None
         return found.versions["ranker"], found.modes, all(found.reasons)
 
