@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.errors import NotReady
-from services.encoders.text import TextEncoder
 from services.networks.numpy_search_ranker import BY_HAND, NumpySearchRanker
 from services.registry.gate import METRIC
 from services.registry.manifest import SEARCH_RANKER, DataRange, Measured, ModelManifest, feature_hash
@@ -25,7 +24,7 @@ from training.search_clicks import LEAST_PROPENSITY, ShownResults, attraction, e
 from training.search_judgements import read_judgements
 from training.search_metrics import ndcg
 from training.search_ranker import GradedLists, SearchRankerSettings, fit_search_ranker
-from training.search_reranking import PairTexts, Reranker, RerankerSettings, fit_reranker
+from training.search_reranking import LayeredEncoder, PairTexts, Reranker, RerankerSettings, fit_reranker
 from training.tracking import TrackingConfig, tracked
 
 __all__ = [
@@ -91,7 +90,7 @@ def train_and_publish(
     encoders: Mapping[str, str] | None = None,
     tell: Callable[[dict[str, float]], None] = lambda _: None,
     tracking: TrackingConfig | None = None,
-    encoder: TextEncoder | None = None,
+    encoder: LayeredEncoder | None = None,
     reranker: RerankerSettings | None = None,
 ) -> ModelManifest:
     """Train on most queries, measure on the others beside the untrained ranker, publish.
@@ -164,7 +163,7 @@ def _made(
     settings: SearchRankerSettings,
     seed: int,
     told: Callable[[dict[str, float]], None],
-    encoder: TextEncoder | None,
+    encoder: LayeredEncoder | None,
     reranker: RerankerSettings | None,
 ) -> _Made:
     taught, held = parts_of(data, seed)

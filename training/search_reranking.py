@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.encoders.text import TextEncoder
 from services.networks.cross_encoder import PairTokenizer, PairTokens, UpperLayers, split_encoder
 from services.registry.search_artefact import Reranking
 from training.search_cross_encoder import (
@@ -48,6 +47,16 @@ class RerankerSettings:
     most_pairs: int = 30_000
 
 
+class LayeredEncoder(Protocol):
+    """The text encoder that a cross-encoder goes on from (`services.encoders.text.TextEncoder`)."""
+
+    tokenizer: Any
+    model: Any
+
+    @property
+    def version(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Reranker:
     """`upper`: the layers that were taught. `scores` float32 (rows,) of the lists that were kept apart, NaN elsewhere;
@@ -73,7 +82,7 @@ def fit_reranker(
     choosing: NDArray[np.int64],
     measured: NDArray[np.int64],
     ranked: FloatArray,
-    encoder: TextEncoder,
+    encoder: LayeredEncoder,
     *,
     settings: RerankerSettings | None = None,
     seed: int = 0,
