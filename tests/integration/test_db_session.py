@@ -5,7 +5,7 @@ from sqlalchemy import text
 from services.core.addresses import Addresses
 from services.db.session import make_engine, planner_for_the_tail, transaction
 
-KILL = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid = :pid"
+KILL = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE pid = :pid"
 
 
 def test_many_transactions_leave_no_prepared_statements_behind(database: Addresses) -> None:

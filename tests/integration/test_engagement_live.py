@@ -134,11 +134,11 @@ def test_events_reach_item_engagement_in_postgres_and_online_without_a_job(
     try:
         buy(engine, ("e1", "u", "lamp"), ("e2", "v", "lamp"), ("e3", "v", "rug"))
         eventually(lambda: online("lamp", "rug") == [2.0, 1.0])
-        assert stored(engine) == {"lamp": 2.0, "rug": 1.0}
+        eventually(lambda: stored(engine) == {"lamp": 2.0, "rug": 1.0})  # committed after it is online
         with transaction(engine) as connection:
             delete_users_events(connection, ["v"])
         eventually(lambda: online("lamp", "rug") == [1.0, 0.0])
-        assert thread.status.fields()["items_events"] == 3
+        eventually(lambda: thread.status.fields()["items_events"] == 3)
     finally:
         thread.stop()
     with transaction(engine) as connection:

@@ -253,7 +253,7 @@ def test_a_connection_that_was_cut_is_replaced(engine, database):
         assert outcome(writer.submit(body("a"))) == (1, 0, 0)
         with transaction(engine) as connection:
             raw(connection).execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         answers = [writer.submit(body("b")) for _ in range(3)]
