@@ -9,16 +9,12 @@ are asked for at each letter of queries as they are typed; all queries are known
 Run: `python -m benchmarks.search_http`.
 """
 
-import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-import zipfile
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import count
@@ -32,13 +28,16 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks._home_depot import home_depot
 from benchmarks._search_load import USERS
 from benchmarks._synthetic_shop import synthetic_portraits
 from benchmarks.recommendations_http import _gateway, _home, _servers
 from feature_repo.names import ENGAGEMENT_FEATURES
+from services.cli.offline_data import text_vectors
+from services.cli.search_data import catalogue_of
 from services.core.errors import NotReady
 from services.core.paths import HomePaths
-from services.core.settings import Settings
+from services.core.settings import get_settings
 from services.features import snapshot_build
 from services.features.online.writer import OnlineWriter
 from services.features.snapshot import ItemSnapshot
@@ -47,7 +46,6 @@ from services.search.index import build as index_build
 from services.search.suggest.build import build_suggestions
 from services.search.suggest.build import publish as publish_suggestions
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "home-depot-search" / "train.csv.zip"
 CACHED, UNCACHED, TYPED = 1_000, 200, 200
 SECONDS = 10.0
 P50_MS, P99_MS, REQUESTS_PER_S, ADDED = 6.0, 20.0, 250.0, 1.3
@@ -58,11 +56,12 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def run() -> dict[str, Any]:
     """Latency and throughput with cached query vectors, what an uncached one adds to the encoder's own time, and the
     latency of suggestions."""
-    if not DATA.is_file():
-        raise NotReady(f"{DATA} is not here: this benchmark measures over its products")
-    products, queries = _products()
+    judged = home_depot()
+    products = catalogue_of(judged.items)
+    vectors, space = text_vectors(products, get_settings())
+    queries = np.random.default_rng(5).permutation(judged.queries).tolist()
     with _home() as home, ExitStack() as servers:
-        snapshot = _publish(home, products, queries)
+        snapshot = _publish(home, products, vectors, space, queries)
         portraits = [msgspec.structs.replace(p, as_of=time.time()) for p in synthetic_portraits(snapshot, USERS)]
         addresses = _servers(home, servers)
         OnlineWriter(addresses).write_portraits(portraits)
@@ -98,26 +97,14 @@ def run() -> dict[str, Any]:
     }
 
 
-def _products() -> tuple[pl.DataFrame, list[str]]:
-    """Distinct products (`item_id`, `title`), and the distinct queries in an order drawn once."""
-    with zipfile.ZipFile(DATA) as archive:
-        text = archive.read("train.csv").decode("latin-1")
-    rows = pl.read_csv(io.StringIO(text))
-    products = rows.select(
-        pl.col("product_uid").cast(pl.String).alias("item_id"), pl.col("product_title").alias("title")
-    )
-    queries = rows["search_term"].unique(maintain_order=True).to_list()
-    order = np.random.default_rng(5).permutation(len(queries)).tolist()
-    return products.unique("item_id", maintain_order=True).sort("item_id"), [queries[at] for at in order]
-
-
-def _publish(home: Path, products: pl.DataFrame, queries: list[str]) -> ItemSnapshot:
+def _publish(
+    home: Path, products: pl.DataFrame, vectors: NDArray[np.float32], space: str, queries: list[str]
+) -> ItemSnapshot:
     """The snapshot and the search index of the products, and suggestions of them and the queries.
 
     Brands are the titles' first words, prices are drawn.
     """
     paths, random, size = HomePaths(home), np.random.default_rng(3), products.height
-    space, vectors = _vectors(products["title"].to_list())
     ids = products["item_id"].to_arrow().cast(pa.string())
     items = pa.table(
         {
@@ -149,18 +136,6 @@ def _publish(home: Path, products: pl.DataFrame, queries: list[str]) -> ItemSnap
     index_build.publish(paths.search, index_build.build_index(items, paths.search, now=NOW))
     publish_suggestions(paths.suggest, build_suggestions(items, dict.fromkeys(queries, 2), paths.suggest, now=NOW))
     return ItemSnapshot.open(folder)
-
-
-def _vectors(titles: list[str]) -> tuple[str, NDArray[np.float32]]:
-    """The space and the titles' vectors, float32 (n, D); kept in the temporary folder, as they take minutes."""
-    from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - torch, where the benchmark runs
-
-    encoders = EncoderSet(Settings())
-    digest = hashlib.blake2b("\n".join([encoders.space, *titles]).encode(), digest_size=8).hexdigest()
-    kept = Path(tempfile.gettempdir()) / f"portrait-bench-{digest}.npy"
-    if not kept.is_file():
-        np.save(kept, encoders.in_space(text=encoders.text.encode(titles)))
-    return encoders.space, np.load(kept)
 
 
 def _wait_for_the_encoder(port: int, home: Path) -> None:

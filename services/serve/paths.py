@@ -9,6 +9,7 @@ ALWAYS = OPEN_PATHS | {"/metrics", "/v1/metrics"}
 """What is never shed: a gateway that is overloaded must say so."""
 
 HOT_PATHS = frozenset({"/v1/recommendations", "/v1/rank", "/v1/search", "/v1/suggest"})
+EVENTS_PATH = "/v1/events"
 HOT_ENDS = ("/profile", "/similar")
 """What is answered from memory and the online store: the reads. Everything else waits for PostgreSQL: the writes."""
 

@@ -8,6 +8,7 @@ from services.ingest.event_wire import WireEvent
 from services.serve.answers import EventsAnswer
 from services.serve.bodies import EVENTS_LIMIT, read_body
 from services.serve.openapi import Describer
+from services.serve.paths import EVENTS_PATH
 from services.serve.respond import json_response
 from services.serve.state import State
 
@@ -36,7 +37,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         "additionalProperties": False,
     }
     app.add_api_route(
-        "/v1/events",
+        EVENTS_PATH,
         accept,
         methods=["POST"],
         **describe.route(body=body, answer=EventsAnswer, status=202, errors=(400, 413, 422, 503)),
