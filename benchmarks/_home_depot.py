@@ -1,7 +1,8 @@
 """The Home Depot search judgements as a shop: 54,667 products with their titles, and 11,795 queries with grades.
 
 The file is looked for in `PORTRAIT_HOME_DEPOT`, else in ../shared/data/home-depot-search/train.csv.zip. Vectors of
-titles and queries are kept in `PORTRAIT_HOME`, as `portrait evaluate search` keeps them: only the first run takes minutes.
+titles and queries are kept in `PORTRAIT_HOME`, as `portrait evaluate search` keeps them: only the first run takes
+minutes.
 """
 
 import os

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         ge=0,
         description="How long a search waits for the cross-encoder of its ranker, where it has one; 0: not at all.",
     )
+    worker_idle_s: float = Field(
+        90.0,
+        ge=0,
+        description="After so many seconds without a job a worker frees what torch, Feast and models take; 0: never.",
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
     )

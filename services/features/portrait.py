@@ -21,7 +21,7 @@ from services.features import portrait_codec as codec
 FORMAT, EARLIER = 2, 1
 
 
-class Interest(msgspec.Struct, array_like=True, frozen=True):
+class Interest(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A cluster of what a user engages with: its medoid item, its share of the weight, and how to name it."""
 
     item_id: str
@@ -31,7 +31,7 @@ class Interest(msgspec.Struct, array_like=True, frozen=True):
     brands: tuple[str, ...] = ()
 
 
-class RecentItem(msgspec.Struct, array_like=True, frozen=True):
+class RecentItem(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One of the latest engaged items, newest first. `timestamp` in epoch seconds; `weight` signed, as of `as_of`."""
 
     item_id: str
@@ -40,7 +40,7 @@ class RecentItem(msgspec.Struct, array_like=True, frozen=True):
     weight: float
 
 
-class PriceAffinity(msgspec.Struct, array_like=True, frozen=True):
+class PriceAffinity(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The user's price level in the shop's currency: weighted geometric mean and the 10–90% band around it."""
 
     typical: float
@@ -48,7 +48,7 @@ class PriceAffinity(msgspec.Struct, array_like=True, frozen=True):
     high: float
 
 
-class Portrait(msgspec.Struct, array_like=True, frozen=True):
+class Portrait(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Everything serving knows of a user, as of `as_of` (epoch seconds).
 
     `newest_event` is the event time of the newest event in it (epoch seconds; None without events). `long_term` and

@@ -27,7 +27,7 @@ AS_THEY_ARE, IN_STEPS = b"\x00", b"\x01"
 Number = int | float
 
 
-class Columns(msgspec.Struct, array_like=True, frozen=True):
+class Columns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A portrait's fields, all but its vectors. Pairs are split into names and weights, recent items into columns:
     `recent_ages` are microseconds between `as_of` and the newest, and from each to the next older one."""
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.features.portrait import Interest, Portrait, PriceAffinity, RecentItem, pack_vector
@@ -14,7 +13,7 @@ from services.profiles.config import ProfileConfig
 from services.profiles.events import TYPES
 from services.profiles.items import listed
 from services.profiles.near import Neighbours
-from services.profiles.ranked import at_most, row_starts, sliced
+from services.profiles.ranked import at_most, row_starts, sliced, texts_at
 from services.profiles.state import UserStates
 from services.profiles.weights import decay
 
@@ -50,7 +49,7 @@ def assemble(
         "neighbours": [near.users for near in neighbours],
         "neighbour_items": [near.items for near in neighbours],
     }
-    return [Portrait(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    return [Portrait(*row) for row in zip(*(columns[name] for name in Portrait.__struct_fields__), strict=True)]
 
 
 def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> list[bytes | None]:
@@ -59,7 +58,7 @@ def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> list[byte
 
 def _interests(parts: ChunkProfiles, catalogue: Catalogue, users: int) -> list[tuple[Interest, ...]]:
     found, names = parts.interests, parts.interest_names
-    medoids = catalogue.item_ids.take(pa.array(found.medoid)).to_pylist()
+    medoids = texts_at(catalogue.item_ids, found.medoid)
     weights = found.weight.round(4).tolist()
     rows = zip(medoids, weights, names.names, names.categories, names.brands, strict=True)
     return sliced([Interest(*row) for row in rows], row_starts(found.user, users))
@@ -79,7 +78,7 @@ def _recent(
     user = held.user[order]
     weight = held.weight[order] * decay(as_of - parts.taste.reference[user], config.long_half_life)
     rows = zip(
-        states.item_ids.take(pa.array(held.item[order])).to_pylist(),
+        texts_at(states.item_ids, held.item[order]),
         [TYPES[code] for code in held.type[order].tolist()],
         held.time[order].tolist(),
         weight.round(6).tolist(),
@@ -91,4 +90,4 @@ def _recent(
 def _listed(states: UserStates, moment: str, config: ProfileConfig) -> list[tuple[str, ...]]:
     user, item = listed(states, moment)
     kept = at_most(user, config.listed_items)
-    return sliced(states.item_ids.take(pa.array(item[kept])).to_pylist(), row_starts(user[kept], states.users))
+    return sliced(texts_at(states.item_ids, item[kept]), row_starts(user[kept], states.users))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
@@ -42,19 +43,14 @@ def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig
     member, category = catalogue.categories_of(found.member_row)
     categories = SparseRows.summed(found.member_cluster[member], category, found.member_share[member], clusters)
     brands = by_brand(found.member_cluster, found.member_row, found.member_share, catalogue, clusters)
-    telling = _specific(categories, catalogue).pairs(catalogue.category_names)
-    heads = [
-        deepest[0][0] if deepest else JOIN.join(name for name, _ in some[:2])
-        for deepest, some in zip(
-            _deepest(categories, catalogue, config.name_share).pairs(catalogue.category_names), telling, strict=True
-        )
-    ]
-    dominant = rank_rows(brands, 1, config.brand_share).pairs(catalogue.brand_names)
-    parts = [(head, brand[0][0] if brand else "") for head, brand in zip(heads, dominant, strict=True)]
+    telling = _specific(categories, catalogue).named(catalogue.category_names)
+    deepest = _deepest(categories, catalogue, config.name_share).named(catalogue.category_names)
+    heads = [one or (JOIN.join(some[:2]),) for one, some in zip(deepest, telling, strict=True)]
+    dominant = rank_rows(brands, 1, config.brand_share).named(catalogue.brand_names)
     return InterestNames(
-        names=_distinct(found, parts, _own_words(found, catalogue)),
-        categories=_names(telling),
-        brands=_names(rank_rows(brands, LISTED, LISTED_SHARE).pairs(catalogue.brand_names)),
+        names=_distinct(found, [head + brand for head, brand in zip(heads, dominant, strict=True)], catalogue),
+        categories=telling,
+        brands=rank_rows(brands, LISTED, LISTED_SHARE).named(catalogue.brand_names),
     )
 
 
@@ -70,37 +66,47 @@ def _specific(shares: SparseRows, catalogue: Catalogue) -> SparseRows:
     return rank_rows(shares.times(1.0 - catalogue.category_coverage), LISTED, LISTED_SHARE)
 
 
-def _names(rows: list[tuple[tuple[str, float], ...]]) -> list[tuple[str, ...]]:
-    return [tuple(name for name, _ in pairs) for pairs in rows]
-
-
-def _distinct(found: Interests, parts: list[tuple[str, str]], words: list[tuple[str, ...]]) -> list[str]:
-    """The parts joined; where a user already has the name, the medoid's own words are added one by one."""
+def _distinct(found: Interests, parts: list[tuple[str, ...]], catalogue: Catalogue) -> list[str]:
+    """The parts joined; where one of a user's clusters already has the name, the medoid's own words are added one by
+    one."""
+    names = [SEPARATOR.join(filter(None, some)) for some in parts]
+    users = found.user.tolist()
+    taken: set[tuple[int, str]] = set()
+    unclear: set[int] = set()
+    for both in zip(users, names, strict=True):
+        if not both[1] or both in taken:
+            unclear.add(both[0])
+        taken.add(both)
+    again = np.flatnonzero(np.isin(found.user, list(unclear))).tolist()
+    words = _own_words(found.medoid[again], catalogue)
     seen: set[tuple[int, str]] = set()
-    result = []
-    for user, pair, own in zip(found.user.tolist(), parts, words, strict=True):
-        chosen = [part for part in pair if part]
-        extras = (word for word in own if word not in chosen)
-        while not chosen or (user, SEPARATOR.join(chosen)) in seen:
-            extra = next(extras, None)
-            if extra is None:
-                break
-            chosen.append(extra)
-        name = SEPARATOR.join(chosen)
-        seen.add((user, name))
-        result.append(name)
-    return result
+    for cluster, own in zip(again, words, strict=True):
+        names[cluster] = _told_apart([part for part in parts[cluster] if part], own, users[cluster], seen)
+    return names
 
 
-def _own_words(found: Interests, catalogue: Catalogue) -> list[tuple[str, ...]]:
-    """What tells a cluster's medoid from others, in the order it is added: deepest category, brand, item id."""
-    cluster, category = catalogue.categories_of(found.medoid)
-    depth = SparseRows.summed(cluster, category, 1.0 + catalogue.category_level[category], len(found.user))
-    deepest = rank_rows(depth, 1, 1.0).pairs(catalogue.category_names)
-    codes = catalogue.brand[found.medoid]
+def _told_apart(chosen: list[str], own: tuple[str, ...], user: int, seen: set[tuple[int, str]]) -> str:
+    """The name of one cluster, with as many of its own words as tell it from those `seen`, which it joins."""
+    extras = (word for word in own if word not in chosen)
+    while not chosen or (user, SEPARATOR.join(chosen)) in seen:
+        extra = next(extras, None)
+        if extra is None:
+            break
+        chosen.append(extra)
+    name = SEPARATOR.join(chosen)
+    seen.add((user, name))
+    return name
+
+
+def _own_words(items: NDArray[np.int64], catalogue: Catalogue) -> list[tuple[str, ...]]:
+    """What tells items from others, in the order it is added: deepest category, brand, item id."""
+    cluster, category = catalogue.categories_of(items)
+    depth = SparseRows.summed(cluster, category, 1.0 + catalogue.category_level[category], len(items))
+    deepest = rank_rows(depth, 1, 1.0).named(catalogue.category_names)
+    codes = catalogue.brand[items]
     brands = catalogue.brand_names.take(pa.array(codes, mask=codes < 0)).to_pylist()
-    ids = catalogue.item_ids.take(pa.array(found.medoid)).to_pylist()
+    ids = catalogue.item_ids.take(pa.array(items)).to_pylist()
     return [
-        tuple(word for word in (category[0][0] if category else None, brand, item) if word)
+        tuple(word for word in (*category, brand, item) if word)
         for category, brand, item in zip(deepest, brands, ids, strict=True)
     ]

@@ -58,8 +58,12 @@ class SparseRows:
 
     def pairs(self, names: pa.Array) -> list[tuple[tuple[str, float], ...]]:
         """Per row its (name, value) pairs in order; values rounded to four decimals."""
-        both = zip(names.take(pa.array(self.columns)).to_pylist(), np.round(self.values, 4).tolist(), strict=True)
+        both = zip(texts_at(names, self.columns), np.round(self.values, 4).tolist(), strict=True)
         return sliced(list(both), self.indptr)
+
+    def named(self, names: pa.Array) -> list[tuple[str, ...]]:
+        """Per row the names of its columns in order."""
+        return sliced(texts_at(names, self.columns), self.indptr)
 
 
 def rank_rows(found: SparseRows, count: int, at_least: float) -> SparseRows:
@@ -89,6 +93,13 @@ def _threshold(found: SparseRows, rows: NDArray[np.int64], count: int) -> NDArra
 def at_most(row: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     """True for the first `count` entries of each row; `row` is in ascending order."""
     return np.arange(len(row)) - np.searchsorted(row, row) < count
+
+
+def texts_at(texts: pa.Array, at: NDArray[np.int64]) -> list[str]:
+    """The texts at some places; of few texts each becomes a string once."""
+    if len(texts) < len(at):
+        return np.array(texts.to_pylist(), object)[at].tolist()
+    return texts.take(pa.array(at)).to_pylist()
 
 
 def row_starts(row: NDArray[np.int64], rows: int) -> NDArray[np.int64]:

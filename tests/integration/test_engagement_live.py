@@ -1,6 +1,5 @@
 """Item engagement kept up to date by a worker: without a job, in PostgreSQL and online."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 import redis
+from own_process import ROOT, apply_definitions, variables
 from sqlalchemy import Engine, text
 
 from feature_repo import names
@@ -33,7 +33,6 @@ from services.workers.live import LiveConfig, LiveTail
 from services.workers.live_items import LiveItems
 from services.workers.stores import Stores
 
-ROOT = Path(__file__).resolve().parents[2]
 TABLES = "events, event_keys, items, item_states, item_engagement, pending_items, pending_users, user_states, jobs"
 QUICK = EngagementPace(rest=0.05, rest_per_tick=0.5)
 NOW = datetime.now(UTC)
@@ -47,20 +46,9 @@ LiveItems(resolve_addresses(get_settings()), ItemsConfig(pulse=0.1, pace=pace)).
 """
 
 
-def variables(settings: Settings) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PORTRAIT_HOME": str(settings.home),
-        "PORTRAIT_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PORTRAIT_REDIS_URL": settings.redis_url.get_secret_value(),
-    }
-
-
 @pytest.fixture(scope="module")
 def definitions(home: Path, database: Addresses) -> None:
-    settings = Settings(home=home, database_url=database.database_url, redis_url=database.redis_url)
-    command = [sys.executable, "-m", "feature_repo.registry_sync", "apply"]
-    subprocess.run(command, cwd=ROOT, env=variables(settings), capture_output=True, check=True, timeout=120)
+    apply_definitions(Settings(home=home, database_url=database.database_url, redis_url=database.redis_url))
 
 
 @pytest.fixture

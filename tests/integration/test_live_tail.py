@@ -1,6 +1,5 @@
 """The tail as a process, on real PostgreSQL and Valkey: killed, beside an emptied store, behind an old dump."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from own_process import ROOT, apply_definitions, variables
 from sqlalchemy import Engine, text
 from tail_shop import DAY, MINUTE, NOW, add, empty_shop, recomputed
 
@@ -23,7 +23,6 @@ from services.features.online import OnlineReader
 from services.features.online.marks import MARK, OnlineMarks
 from services.workers.live import LiveConfig, LiveTail
 
-ROOT = Path(__file__).resolve().parents[2]
 PROCESS = """
 from services.core.addresses import resolve_addresses
 from services.core.settings import get_settings
@@ -32,20 +31,9 @@ LiveTail(resolve_addresses(get_settings()), LiveConfig(lease=0.5, pulse=0.1)).ru
 """
 
 
-def variables(settings: Settings) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PORTRAIT_HOME": str(settings.home),
-        "PORTRAIT_DATABASE_URL": settings.database_url.get_secret_value(),
-        "PORTRAIT_REDIS_URL": settings.redis_url.get_secret_value(),
-    }
-
-
 @pytest.fixture(scope="module")
 def definitions(home: Path, database: Addresses) -> None:
-    settings = Settings(home=home, database_url=database.database_url, redis_url=database.redis_url)
-    command = [sys.executable, "-m", "feature_repo.registry_sync", "apply"]
-    subprocess.run(command, cwd=ROOT, env=variables(settings), capture_output=True, check=True, timeout=120)
+    apply_definitions(Settings(home=home, database_url=database.database_url, redis_url=database.redis_url))
 
 
 @pytest.fixture
