@@ -1,4 +1,4 @@
-"""Claim: Portrait's text encoder is no slower than sentence-transformers on the same model, device and texts.
+"""Claim: Portrait's text encoder is 1.8 times as fast as sentence-transformers on the same model, device and texts.
 
     python benchmarks/embedding_text.py [--json OUT]
 
@@ -19,8 +19,7 @@ import numpy as np
 
 from services.encoders.text import TextEncoder, load_text_encoder
 
-BAR = 1.0
-AIM = 1.8
+BAR = 1.8
 TEXTS = 512
 REPEATS = 5
 WORDS = (
@@ -81,7 +80,7 @@ def run(device: str = "auto") -> dict:
     if titles := real_titles(TEXTS):
         figures["beauty_titles"] = compare(ours, theirs, titles)
     ratio = min(figure["ratio"] for figure in figures.values())
-    figures |= {"aim": AIM, "device": str(ours.policy.device), "autocast": str(ours.policy.dtype), "repeats": REPEATS}
+    figures |= {"device": str(ours.policy.device), "autocast": str(ours.policy.dtype), "repeats": REPEATS}
     return {"name": "embedding_text", "figure": ratio, "bar": BAR, "holds": ratio >= BAR, "figures": figures}
 
 

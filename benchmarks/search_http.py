@@ -37,7 +37,7 @@ from services.cli.offline_data import text_vectors
 from services.cli.search_data import catalogue_of
 from services.core.errors import NotReady
 from services.core.paths import HomePaths
-from services.core.settings import get_settings
+from services.core.settings import Settings, get_settings
 from services.features import snapshot_build
 from services.features.online.writer import OnlineWriter
 from services.features.snapshot import ItemSnapshot
@@ -58,7 +58,7 @@ def run() -> dict[str, Any]:
     latency of suggestions."""
     judged = home_depot()
     products = catalogue_of(judged.items)
-    vectors, space = text_vectors(products, get_settings())
+    vectors, space = _vectors(products, get_settings())
     queries = np.random.default_rng(5).permutation(judged.queries).tolist()
     with _home() as home, ExitStack() as servers:
         snapshot = _publish(home, products, vectors, space, queries)
@@ -136,6 +136,14 @@ def _publish(
     index_build.publish(paths.search, index_build.build_index(items, paths.search, now=NOW))
     publish_suggestions(paths.suggest, build_suggestions(items, dict.fromkeys(queries, 2), paths.suggest, now=NOW))
     return ItemSnapshot.open(folder)
+
+
+def _vectors(products: pl.DataFrame, settings: Settings) -> tuple[NDArray[np.float32], str]:
+    """The titles' vectors as the gateway's encoder makes them of queries, and the name of their space."""
+    from services.encoders.encoder_set import EncoderSet  # noqa: PLC0415 - torch, where the benchmark runs
+
+    encoders = EncoderSet(settings)
+    return encoders.in_space(text=text_vectors(products, settings)[0]), encoders.space
 
 
 def _wait_for_the_encoder(port: int, home: Path) -> None:
