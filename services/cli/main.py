@@ -54,10 +54,7 @@ def main() -> None:
     try:
         build_app()()
     except PortraitError as error:
-        if os.environ.get("PORTRAIT_LOG_LEVEL", "").lower() == "debug":
-            raise
-        fail(error.detail)
-        sys.exit(1)
+        _failed(error.detail)
     except ValidationError as error:
         if error.title != "Settings":
             raise
@@ -67,6 +64,28 @@ def main() -> None:
         sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        detail = _of_a_server(error)
+        if detail is None:
+            raise
+        _failed(detail)
+
+
+def _failed(detail: str) -> None:
+    if os.environ.get("PORTRAIT_LOG_LEVEL", "").lower() == "debug":
+        raise
+    fail(detail)
+    sys.exit(1)
+
+
+def _of_a_server(error: Exception) -> str | None:
+    """What to say of a database that ended or refused in the middle of a command; None for a defect."""
+    if not {type(error).__module__.partition(".")[0]} & {"sqlalchemy", "psycopg"}:
+        return None
+    from services.db.failures import unavailable  # noqa: PLC0415 - loaded when needed: --help stays quick
+
+    failure = unavailable(error)
+    return None if failure is None else failure.detail
 
 
 if __name__ == "__main__":

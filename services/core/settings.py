@@ -28,7 +28,7 @@ class SurfaceBudget(BaseModel):
 class Settings(BaseSettings):
     """Everything a deployment may set. An unset address means: the embedded server under `home`."""
 
-    model_config = SettingsConfigDict(env_prefix="PORTRAIT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PORTRAIT_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(Path(".portrait"), description="Folder of the embedded servers, snapshots, models and logs.")
     port: int = Field(8000, ge=0, le=65535, description="HTTP port; 0 takes a free one.")

@@ -19,7 +19,7 @@ SMALLEST_REAL = 1e-30
 def encode(events: Sequence[StrictEvent], *, plain: bool) -> EventLines | None:
     """The events as `LINE_COLUMNS`; None where a frame must decide: a needed text of nothing but markup, a tiny depth.
 
-    `plain` says that no text of the batch can hold a backslash.
+    `plain` says that no id of the batch can hold a backslash; a cleaned text can, whatever it was written as.
     """
     properties = [event.properties or NO_PROPERTIES for event in events]
     texts = {name: [_cleaned(value) for value in map(attrgetter(name), properties)] for _, name in TEXT_NEEDED}
@@ -34,10 +34,11 @@ def encode(events: Sequence[StrictEvent], *, plain: bool) -> EventLines | None:
     )
     keys = event_keys(ids)
 
-    def text(values: Iterable[str | None]) -> list[str]:
-        if plain:
-            return [NULL if value is None else value for value in values]
+    def escaped(values: Iterable[str | None]) -> list[str]:
         return [NULL if value is None else value.replace("\\", "\\\\") for value in values]
+
+    def text(values: Iterable[str | None]) -> list[str]:
+        return [NULL if value is None else value for value in values] if plain else escaped(values)
 
     def number(name: str) -> list[str]:
         return [NULL if value is None else repr(value) for value in map(attrgetter(name), properties)]
@@ -51,8 +52,8 @@ def encode(events: Sequence[StrictEvent], *, plain: bool) -> EventLines | None:
         map(datetime.isoformat, times),
         *(text(map(attrgetter(name), events)) for name in ("session_id", "request_id", "surface")),
         *map(number, ("position", "dwell_ms", "depth", "quantity", "price", "rating")),
-        text(texts["text"]),
-        text(texts["query"]),
+        escaped(texts["text"]),
+        escaped(texts["query"]),
     )
     lines = list(map("\t".join, zip(*columns, strict=True)))
     return EventLines(keys, [(time - EPOCH) // MICROSECOND for time in times], users, lines)

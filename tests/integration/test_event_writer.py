@@ -280,9 +280,11 @@ def test_events_are_announced_when_they_are_committed(engine, database):
     assert [notification.channel for notification in heard] == ["portrait_events"]
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20) | st.sampled_from(
-    ["a\\b", "\\N", "tab\tand\nline", "<b>x</b>", "&amp;", "ünï", "\\.", ""]
-)
+TEXTS = (
+    st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=20)
+    | st.sampled_from(["a\\b", "\\N", "tab\tand\nline", "<b>x</b>", "&amp;", "ünï", "\\.", ""])
+    | st.sampled_from(["＼N", "x＼", "C:＼temp＼new", "a&#92;", "a&bsol;b"])
+)  # a backslash once they are cleaned
 IDS = st.text(st.characters(exclude_categories=["Cs", "Cn", "Cc"]), min_size=1, max_size=8) | st.just("\\N")
 WIRE_EVENTS = st.one_of(
     st.builds(lambda t: {"type": "review", "properties": {"text": t, "rating": 4}}, TEXTS),

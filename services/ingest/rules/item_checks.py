@@ -45,6 +45,12 @@ def item_checks() -> list[Check]:
             "published_at is before 1900: check its unit and format",
             pl.col("published_at").dt.year() < 1900,
         ),
+        Check(
+            Rule.IMPOSSIBLE,
+            "published-too-late",
+            "published_at is after the year 9999: leave it out where it is not known",
+            pl.col("published_at").dt.year() > 9999,
+        ),
     ]
 
 

@@ -136,3 +136,11 @@ def test_any_text_is_an_id_or_a_named_error(text):
         assert check_id("user_id", text) == text
     except PortraitError as error:
         assert "user_id" in error.detail
+
+
+def test_a_date_that_postgresql_cannot_read_is_refused_alone():
+    found = parse(
+        item(published_at="9999-12-31T23:59:59-05:00"), item(item_id="i2", published_at="9999-12-31T23:59:59Z")
+    )
+    assert [(one.index, one.code) for one in found.rejected] == [(0, "published-too-late")]
+    assert found.frame["item_id"].to_list() == ["i2"]
