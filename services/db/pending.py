@@ -82,8 +82,10 @@ def enqueue_updated_since(
 
 
 def enqueue_moved(connection: Connection, user_ids: Iterable[str], as_of: datetime) -> int:
-    """Have those of the users published again whose state is not as of `as_of` (any more)."""
-    users = "SELECT user_id FROM user_states WHERE user_id = ANY(%s) AND as_of <> %s"
+    """Have those of the users published again whose state is not as of `as_of` (any more), or is gone."""
+    users = """
+        SELECT user_id FROM unnest(%s::text[]) AS published (user_id) LEFT JOIN user_states USING (user_id)
+        WHERE as_of IS DISTINCT FROM %s"""
     return enqueue_selected(connection, users, (list(user_ids), as_of), Reason.PUBLISH)
 
 

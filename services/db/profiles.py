@@ -52,12 +52,16 @@ def users_touched_since(connection: Connection, since: datetime) -> list[str]:
     return [row[0] for row in raw(connection).execute(statement, {"since": since})]
 
 
-def users_without_signals(connection: Connection) -> list[str]:
-    """Users who still have a portrait but no event that made it: deleted, or all their events were."""
+def users_without_signals(connection: Connection, user_ids: Iterable[str] | None = None) -> list[str]:
+    """Users who have no event that makes a portrait: of those named, or (None) of all who still have a portrait."""
+    users = f"(SELECT DISTINCT user_id FROM {names.SERVING_TABLE})"
+    parameters: tuple[list[str], ...] = ()
+    if user_ids is not None:
+        users, parameters = "unnest(%s::text[])", (list(user_ids),)
     statement = f"""
-        SELECT DISTINCT user_id FROM {names.SERVING_TABLE} AS s WHERE NOT EXISTS (
+        SELECT user_id FROM {users} AS s (user_id) WHERE NOT EXISTS (
           SELECT FROM events AS e WHERE e.user_id = s.user_id AND e.type = ANY(%s))"""
-    return [row[0] for row in raw(connection).execute(statement, (list(SIGNALS),))]
+    return [row[0] for row in raw(connection).execute(statement, (*parameters, list(SIGNALS)))]
 
 
 def read_profile_items(connection: Connection, item_ids: Iterable[str] | None = None) -> pa.Table:

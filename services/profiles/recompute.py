@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection, Engine
 
 from services.core.clock import utc_now
+from services.core.errors import DependencyDown
 from services.core.logging import get_logger
 from services.db.consent import without_consent
-from services.db.pending import enqueue_holders, enqueue_moved, enqueue_of_other_reference
+from services.db.pending import Reason, enqueue, enqueue_holders, enqueue_moved, enqueue_of_other_reference
 from services.db.profiles import (
     erase_profiles,
     prune_profiles,
@@ -69,14 +70,15 @@ class PortraitWriter(Protocol):
 
 @dataclass
 class RecomputeReport:
-    """What a recompute did: `seconds` by step, `erased` portraits of users who refused or are gone;
-    `drift` of the states that updates had kept."""
+    """What a recompute did: `seconds` by step, `erased` portraits of users who refused or are gone; `drift` of the
+    states that updates had kept; `store_failed`: the online store did, and the tail publishes what it did not take."""
 
     users: int = 0
     events: int = 0
     erased: int = 0
     pruned: int = 0
     reference_version: int = 0
+    store_failed: bool = False
     drift: Drift = field(default_factory=Drift)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -134,6 +136,8 @@ def recompute_profiles(
         if progress is not None:
             progress(done / total)
     run.follow_catalogue()
+    with transaction(engine) as connection:
+        run.erase_departed(connection, wanted)
     with run.report.timed("prune"), transaction(engine) as connection:
         run.report.pruned = prune_profiles(connection, as_of - timedelta(seconds=run.config.retention))
     return run.report
@@ -164,6 +168,7 @@ class _Run:
         # The readers' `until` is exclusive. States are after all events, those dated a little ahead as well.
         self.until = as_of + (AHEAD if keep_states else MICROSECOND)
         self.reference = ReferenceStatistics.defaults()
+        self.departed: set[str] = set()
         self.began = BEGINNING
         self.report = RecomputeReport()
 
@@ -172,11 +177,18 @@ class _Run:
         self.began = current_snapshot(connection)
         self.reference = load_reference(connection)
         self.report.reference_version = self.reference.version
-        refused = without_consent(connection, wanted)
+        self.erase_departed(connection, wanted)
         users = users_with_signals(connection, self.until, wanted)
-        gone = set(users_without_signals(connection)) if wanted is None else wanted - set(users["user_id"].to_pylist())
-        self._erase(connection, sorted(refused | gone))
-        return users.filter(pc.invert(pc.is_in(users["user_id"], value_set=pa.array(sorted(refused), pa.string()))))
+        return users.filter(
+            pc.invert(pc.is_in(users["user_id"], value_set=pa.array(sorted(self.departed), pa.string())))
+        )
+
+    def erase_departed(self, connection: Connection, wanted: set[str] | None) -> None:
+        """Erase who refused, or of whom no signal is left; once more when the run is over, as its chunks may have
+        written portraits of users who left meanwhile."""
+        departed = without_consent(connection, wanted) | set(users_without_signals(connection, wanted))
+        self._erase(connection, sorted(departed - self.departed))
+        self.departed |= departed
 
     def sources(self, connection: Connection, users: pa.Table, partial: bool) -> tuple[PoolSource, Catalogue | None]:
         """Where neighbours come from, and the whole catalogue for a full recompute."""
@@ -322,11 +334,29 @@ class _Run:
             return
         if stored is not None:
             portraits = [portrait for portrait in portraits if portrait.user_id in stored]
+        users = [portrait.user_id for portrait in portraits]
         with self.report.timed("online"):
-            self.writer.write_portraits(portraits)
-            if self.keep_states:
-                with transaction(self.engine) as connection:
-                    enqueue_moved(connection, [portrait.user_id for portrait in portraits], as_of)
+            if not self.keep_states:
+                self.writer.write_portraits(portraits)
+                return
+            written = self._written(portraits)
+            with transaction(self.engine) as connection:
+                if written:
+                    enqueue_moved(connection, users, as_of)
+                else:
+                    enqueue(connection, users, Reason.PUBLISH)
+                enqueue(connection, without_consent(connection, users), Reason.REBUILD)
+
+    def _written(self, portraits: list[Portrait]) -> bool:
+        """Whether the online store took them. Once it has not, the rest of the run is left to the tail, which publishes
+        what waits when the store is back."""
+        if not self.report.store_failed:
+            try:
+                self.writer.write_portraits(portraits)
+            except DependencyDown as error:
+                self.report.store_failed = True
+                log.warning("online-store-down", detail=error.detail)
+        return not self.report.store_failed
 
     def _leave(self, connection: Connection, users: Iterable[str], stored: set[str]) -> None:
         """Users whose state an update has brought further keep that, unless it began before the reference in force."""
@@ -348,7 +378,7 @@ class _Run:
             return
         if self.writer is not None:
             self.writer.delete_portraits(user_ids)
-        self.report.erased = erase_profiles(connection, user_ids)
+        self.report.erased += erase_profiles(connection, user_ids)
         delete_states(connection, user_ids)
 
 

@@ -6,7 +6,7 @@ states and progress together (docs/adr/0005). Between ticks the queue of users t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import monotonic, perf_counter
 
 import psycopg
 import pyarrow as pa
@@ -42,7 +42,9 @@ NOTHING = pa.table({name: pa.array([], tail_log.DELTA_TYPES[name]) for name in D
 @dataclass(frozen=True)
 class TailLimits:
     """How much one transaction takes, so that others' events never wait long. `rebuild_users` adapts to
-    `rebuild_seconds`. `state_bytes`: of stored states that are computed with at once, in ten times as much memory."""
+    `rebuild_seconds`. `state_bytes`: of stored states that are computed with at once, in ten times as much memory.
+    `idle_s`: after so many seconds without a signal it is kept how far the log was read all the same, or each tick
+    would read the impressions since then again."""
 
     events: int = 5_000
     state_bytes: int = 2 << 20
@@ -50,6 +52,7 @@ class TailLimits:
     most_rebuild_users: int = 2_000
     rebuild_seconds: float = 0.1
     publish_users: int = 500
+    idle_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Tail:
         self._follower = CatalogueFollower(engine, owner)
         self._rebuild_users = self.limits.rebuild_users
         self._state_bytes = 4_096.0
+        self._advance_at = 0.0
 
     @property
     def partitions(self) -> list[int]:
@@ -150,7 +154,8 @@ class Tail:
                 self._begin_anew(connection)
             view = self.catalogue.view(connection, seen)
             delta = self._read(connection, seen.snapshot, groups, first())
-            if not delta.events.num_rows and len(delta.leases) == len(self.leases):
+            idle = not delta.events.num_rows and len(delta.leases) == len(self.leases)
+            if idle and monotonic() < self._advance_at:
                 self.report.caught_up()
                 return False, seen.pending
             self.report.behind(delta.events.column("received_at"))
@@ -165,9 +170,10 @@ class Tail:
             received = self._update(connection, delta.events, view, seen.snapshot, held=held)
             advance(connection, leases, snapshot=seen.snapshot)
         self.leases = tuple(replace(one, snapshot=seen.snapshot) if one in leases else one for one in self.leases)
+        self._advance_at = monotonic() + self.limits.idle_s
         self.report.caught_up()
         self.report.saw(seconds_since(received, self.clock()))
-        return True, seen.pending or delta.overflowing is not None
+        return not idle, seen.pending or delta.overflowing is not None
 
     def _begin_anew(self, connection: Connection) -> None:
         """The database is a restored copy: transaction ids are lower than what the leases have seen."""

@@ -45,17 +45,18 @@ def base_weights(
 ) -> BaseWeights:
     """Everything of the weight but its decay, for every event of a batch.
 
-    `already` (m,): how many events the user had on the same item before those of the batch.
+    `already` (m,): how many events that count, whose weight is not 0, the user had on the same item before those of
+    the batch.
     """
     importance = np.array([reference.importance_of(name) for name in TYPES] + [0.0])[events.type]
     importance = np.where(events.item >= 0, importance, 0.0)
-    strength = (
+    worth = (
         importance
         * dwell_quality(events.dwell_ms, item_dwell_medians(catalogue, reference)[events.row])
         * depth_quality(events.depth)
         * np.where(events.is_type(EventType.CLICK), debias(events.position, reference, config.max_debias), 1.0)
-        / (1.0 + np.log1p(already + earlier_events(events, importance != 0.0)))
     )
+    strength = worth / (1.0 + np.log1p(already + earlier_events(events, worth != 0.0)))
     constant, slope = opinion(events)
     return BaseWeights(constant=strength * constant, slope=strength * slope, evidence=np.abs(strength))
 
@@ -99,7 +100,7 @@ def mean_ratings(count: Floats, total: Floats, config: ProfileConfig) -> Floats:
 
 
 def earlier_events(events: EventBatch, counted: NDArray[np.bool_]) -> Floats:
-    """(m,) how many earlier counted events (not impressions) the user has on the same item."""
+    """(m,) how many earlier counted events the user has on the same item."""
     earlier = np.zeros(events.count)
     index = np.flatnonzero(counted & (events.item >= 0))
     key = events.user[index] * len(events.item_ids) + events.item[index]

@@ -10,13 +10,14 @@ from tail_shop import DAY, MINUTE, NOW, Recorder, add, empty_shop, insert, kept,
 
 from services.core.addresses import Addresses
 from services.core.clock import utc_now
+from services.core.errors import DependencyDown
 from services.db.events import delete_event
 from services.db.leases import LeaseLost
 from services.db.pending import Reason, enqueue, fulfil, take_pending
 from services.db.reference import write_reference
 from services.db.session import make_engine, transaction
 from services.db.user_states import current_snapshot, load_states, write_states
-from services.db.users import upsert_user
+from services.db.users import erase_user, upsert_user
 from services.profiles.recompute import recompute_profiles
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.tail import Tail, TailLimits
@@ -75,6 +76,21 @@ def test_an_idle_tail_writes_nothing(engine: Engine, tail: Tail):
     writes = tail.maker.writer.writes
     assert tail.step() is False
     assert tail.maker.writer.writes == writes
+
+
+def test_what_is_no_signal_is_read_once(engine: Engine, database: Addresses):
+    with tailing(database.sqlalchemy_url, limits=TailLimits(idle_s=0.0)) as tail:
+        settle(tail)
+        add(engine, *((f"i{n}", "ada", "lips-1", "impression", NOW - DAY) for n in range(3)))
+        assert tail.step() is False
+        with transaction(engine) as connection:
+            read = connection.execute(text("SELECT DISTINCT snapshot::text FROM tail_partitions")).scalars().all()
+            impressions = connection.execute(text("SELECT max(txid)::text FROM events")).scalar_one()
+        assert [one.snapshot for one in tail.leases] == read * len(tail.leases)
+        assert int(impressions) < int(read[0].split(":")[1])
+        add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+        settle(tail)
+        assert same_as_recomputed(engine, tail.maker.writer)
 
 
 def test_an_older_transaction_that_commits_late_is_not_skipped(engine: Engine, tail: Tail):
@@ -448,6 +464,69 @@ def test_an_item_that_changes_during_a_recompute_is_as_it_is_now_in_the_end(
     settle(tail)
     assert [name for name, *_ in tail.maker.writer.portraits["ada"].brands] == ["Dew"]
     assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def test_a_user_who_refuses_during_a_recompute_has_no_portrait_in_the_end(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY), ("e2", "bea", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+
+    def refused() -> None:
+        with transaction(engine) as connection:
+            upsert_user(connection, "ada", consent={"personalisation": False})
+        settle(tail)
+
+    monkeypatch.setattr("services.profiles.recompute.load_states", after(refused, load_states))
+    recompute(engine, tail)
+    monkeypatch.undo()
+    assert feature_rows(engine, "ada") == 0
+    settle(tail)
+    assert tail.maker.writer.portraits.keys() == {"bea"}
+    assert kept(engine, "ada").num_rows == 0
+
+
+def test_a_user_erased_before_a_recompute_publishes_has_no_portrait_in_the_end(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+    settle(tail)
+    publish = tail.maker.writer.write_portraits
+
+    def erased(portraits: list) -> None:
+        with transaction(engine) as connection:
+            erase_user(connection, "ada")
+        settle(tail)
+        publish(portraits)
+
+    monkeypatch.setattr(tail.maker.writer, "write_portraits", erased)
+    recompute(engine, tail)
+    monkeypatch.undo()
+    settle(tail)
+    assert tail.maker.writer.portraits == {} and feature_rows(engine, "ada") == 0
+
+
+def test_what_the_store_does_not_take_of_a_recompute_is_published_later(
+    engine: Engine, tail: Tail, monkeypatch: pytest.MonkeyPatch
+):
+    add(engine, ("e1", "ada", "lips-1", "purchase", NOW - DAY))
+
+    def down(portraits: list) -> None:
+        raise DependencyDown("The online store does not answer")
+
+    monkeypatch.setattr(tail.maker.writer, "write_portraits", down)
+    report = recompute_profiles(engine, tail.maker.writer, as_of=utc_now(), keep_states=True)
+    monkeypatch.undo()
+    assert report.store_failed and report.users == 1
+    settle(tail)
+    assert tail.maker.writer.portraits["ada"].event_count == 1
+    assert same_as_recomputed(engine, tail.maker.writer)
+
+
+def feature_rows(engine: Engine, user: str) -> int:
+    with transaction(engine) as connection:
+        query = text("SELECT count(*) FROM serving_features WHERE user_id = :user")
+        return connection.execute(query, {"user": user}).scalar_one()
 
 
 def test_a_log_restored_into_a_younger_cluster_is_taken_from_its_start(engine: Engine, tail: Tail):

@@ -33,7 +33,7 @@ ONE_EVENT = st.tuples(
     st.sampled_from([*ITEMS, "not in the catalogue", None]),
     st.sampled_from(["view", "click", "purchase", "hide", "rating", "review", "cart", "search"]),
     st.integers(0, 200),
-    st.integers(1, 5),
+    st.integers(0, 5),
     st.floats(-1, 1, width=32),
 )
 
@@ -42,7 +42,9 @@ def made(rows: list[tuple]) -> pa.Table:
     """The events in order of time, with their places in the log."""
     events = []
     for user, item_id, kind, age, stars, sentiment in rows:
-        given_ = {"rating": {"rating": stars}, "review": {"rating": stars, "sentiment": sentiment}}.get(kind, {})
+        given_ = {"rating": {"rating": max(stars, 1)}, "review": {"rating": stars, "sentiment": sentiment}}.get(
+            kind, {}
+        )
         given_ = {"view": {"dwell_ms": 900 * stars, "depth": 0.2 * stars}, "cart": {"price": stars}}.get(kind, given_)
         events.append(event(user, item_id, kind, age * DAY / 4, **given_))
     table = events_table(*sorted(events, key=lambda row: row["timestamp"]))
