@@ -49,6 +49,9 @@ class SearchConfig:
     part_weight: float = 0.4
     """What the number of a measure, or a side of a size, counts against the whole."""
 
+    kept_query_bytes: int = 96 << 20
+    """Room for what the latest queries found, a process; 0: nothing is kept."""
+
     facet_terms: int = 30
     """Categories and brands listed, the most frequent ones."""
 

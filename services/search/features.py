@@ -48,10 +48,10 @@ USER_FEATURES: tuple[str, ...] = (
 )  # fmt: skip
 """Of the user's portrait and the item, times the strength of personalisation; names as above."""
 
-FEATURES: tuple[str, ...] = (
-    *TEXT_FEATURES, *FIELD_FEATURES, *MEANING_FEATURES, *INTENT_FEATURES, *ITEM_FEATURES, "memory", *USER_FEATURES,
-    "strength",
-)  # fmt: skip
+WORD_FEATURES: tuple[str, ...] = (*TEXT_FEATURES, *FIELD_FEATURES, *MEANING_FEATURES, *INTENT_FEATURES)
+"""Of the query and the item alone: the first of all."""
+
+FEATURES: tuple[str, ...] = (*WORD_FEATURES, *ITEM_FEATURES, "memory", *USER_FEATURES, "strength")
 """Columns of `query_item_features`, in order (docs/search.md describes each)."""
 PLACE: dict[str, int] = {name: place for place, name in enumerate(FEATURES)}
 
@@ -74,15 +74,26 @@ def query_item_features(
     features = np.zeros((len(rows), len(FEATURES)), np.float32, order="F")
     if not len(rows):
         return features
+    known = asked.word_features.get(wanted)
+    if known is None:
+        known = asked.word_features[wanted] = _word_features(asked, items, wanted)
+    features[:, : len(WORD_FEATURES)] = known
+    _item_and_user(features, asked, personal_strength(asked.query, asked.user, personal), wanted)
+    if asked.memory is not None:
+        features[:, PLACE["memory"]] = asked.memory
+    return features
+
+
+def _word_features(asked: RankingInput, items: ItemTerms, wanted: frozenset[str] | None) -> FloatArray:
+    """float32 (n, len(WORD_FEATURES)): what does not depend on who asks, nor when."""
+    rows = asked.candidates.indices
+    features = np.zeros((len(rows), len(WORD_FEATURES)), np.float32, order="F")
     if asked.query.words:
         for name, values in text_features(QueryTerms.of(asked.query, items), items, rows, wanted).items():
             features[:, PLACE[name]] = values
     _fields(features, asked.candidates)
     _meaning(features, asked.candidates)
     _intent(features, asked.query, asked.snapshot, rows)
-    _item_and_user(features, asked, personal_strength(asked.query, asked.user, personal), wanted)
-    if asked.memory is not None:
-        features[:, PLACE["memory"]] = asked.memory
     return features
 
 

@@ -4,6 +4,7 @@ import math
 from copy import copy
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,9 +17,11 @@ from services.features.snapshot import ItemSnapshot
 from services.search.config import SearchConfig
 from services.search.cursor import MOST_SHOWN, decode, encode, short_digests
 from services.search.facets import count_facets
+from services.search.features import WORD_FEATURES
 from services.search.highlight import Highlighter, wanted_terms
 from services.search.index.search_index import SearchIndex
 from services.search.intent import Intent
+from services.search.kept_queries import KeptQueries, KeptQuery
 from services.search.matching import Matcher
 from services.search.query_memory import query_key
 from services.search.ranking import CandidateRanker, FusionRanker, RankedScores, RankingInput, TakenItems
@@ -34,6 +37,11 @@ from services.search.understanding import UnderstoodQuery
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
 
+
+BYTES_EACH = 64
+"""Of a candidate beside its word features."""
+MOST_TITLES = 200
+"""Marked titles that are kept of a query."""
 
 RERANKED = 20
 """Results that a cross-encoder may put into another order: the first ones of the whole list."""
@@ -66,10 +74,12 @@ class BegunSearch:
     shown: NDArray[np.uint32] | None
     leading: IndexArray
     stages: Stages
+    kept: KeptQuery
 
 
 class SearchPipeline:
-    """Search over one snapshot and one search index with one ranker. No state between requests: safe to share."""
+    """Search over one snapshot and one search index with one ranker. Between requests it keeps what the latest queries
+    found, nothing of who asked: safe to share."""
 
     def __init__(
         self,
@@ -82,6 +92,7 @@ class SearchPipeline:
     ) -> None:
         self.snapshot, self.index = snapshot, index
         self._memory = memory
+        self._kept = KeptQueries((config or SearchConfig()).kept_query_bytes, 4 * len(WORD_FEATURES) + BYTES_EACH)
         self.ranker: CandidateRanker = FusionRanker() if ranker is None else ranker
         self.config = SearchConfig() if config is None else config
         self._matcher = Matcher(index.postings, index.count, self.config)
@@ -151,10 +162,11 @@ class SearchPipeline:
         query = self._reader.read(request) if understood is None else understood
         stages.lap("read")
         vector = query_vector if self.snapshot.has_vector.any() else None
-        found = self._retriever.retrieve(query, request.filter, vector, self._taken(query))
+        kept = self._retrieved(request, query, vector)
+        found = kept.found
         query = replace(query, specificity=self._specificity(query, found))
         stages.lap("retrieval")
-        asked = self._ranking_input(portrait, query, found, vector, now)
+        asked = replace(self._ranking_input(portrait, query, found, vector, now), word_features=kept.features)
         ranked = self.ranker.rank(asked)
         stages.lap("ranking")
         shown = decode(request).shown if request.cursor is not None else None
@@ -163,7 +175,7 @@ class SearchPipeline:
         if len(leading) <= (request.offset if shown is None else shown.size):
             leading = leading[:0]
         stages.lap("order")
-        return BegunSearch(request, query, vector, found, asked, ranked, whole, shown, leading, stages)
+        return BegunSearch(request, query, vector, found, asked, ranked, whole, shown, leading, stages, kept)
 
     def finish(self, begun: BegunSearch, added: FloatArray | None = None) -> SearchResult:
         """The page. `added` float32 (leading,): what reading each of `begun.leading` together with the query adds to
@@ -184,8 +196,7 @@ class SearchPipeline:
             stages.lap("facets")
         highlights = None
         if request.highlight:
-            titles = self.snapshot.titles.take(items)
-            highlights = self._highlighter.highlighted(titles, wanted_terms(query.words))
+            highlights = self._highlighted(begun.kept, query, items)
             stages.lap("highlight")
         reasons = None
         if request.explain:
@@ -248,6 +259,23 @@ class SearchPipeline:
             raise InvalidInput(f"count must be from 1 to {MAX_COUNT}, offset at least 0")
         if vector is not None and vector.shape != (self.snapshot.dimension,):
             raise InvalidInput(f"The query vector has shape {vector.shape}, the items have {self.snapshot.dimension}")
+
+    def _retrieved(self, request: SearchRequest, query: UnderstoodQuery, vector: FloatArray | None) -> KeptQuery:
+        """The query's candidates and what else it matches, as they were found before where they were."""
+        taken = self._taken(query)
+        meaning = None if vector is None else vector.tobytes()
+        key = (query.words, query.demands, msgspec.json.encode(request.filter), meaning, taken.tobytes())
+        return self._kept.get(key, lambda: self._retriever.retrieve(query, request.filter, vector, taken))
+
+    def _highlighted(self, kept: KeptQuery, query: UnderstoodQuery, items: IndexArray) -> list[str]:
+        """The titles of some items with the words found marked."""
+        wanted, known = items.tolist(), kept.titles
+        lacking = [item for item in wanted if item not in known]
+        titles = self.snapshot.titles.take(np.array(lacking, np.int32)) if lacking else []
+        fresh = dict(zip(lacking, self._highlighter.highlighted(titles, wanted_terms(query.words)), strict=True))
+        if len(known) + len(fresh) <= MOST_TITLES:
+            known.update(fresh)
+        return [fresh[item] if item in fresh else known[item] for item in wanted]
 
     def _ranking_input(
         self,

@@ -1,6 +1,6 @@
 """Where the ranker plugs in: everything known of a query's candidates in, scores out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from services.features.snapshot import ItemSnapshot
 from services.search.understanding import UnderstoodQuery
 
 FloatArray = NDArray[np.float32]
+WordFeatures = dict[frozenset[str] | None, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class RankingInput:
     """What a ranker may look at. `user` is None where nothing is known of the user; `now` in epoch seconds.
 
     `memory` float32 (n,): how much people who asked the same took of each candidate, 0–1; None where nothing is known.
+    `word_features`: what rankers have computed, and will, of the query and these candidates alone, by what was wanted
+    of it; requests that share candidates share it.
     """
 
     query: UnderstoodQuery
@@ -49,6 +52,7 @@ class RankingInput:
     query_vector: FloatArray | None
     now: float
     memory: FloatArray | None = None
+    word_features: WordFeatures = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

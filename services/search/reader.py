@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from services.core.errors import InvalidInput
 from services.search.config import SearchConfig
@@ -14,6 +15,8 @@ from services.search.synonyms import Synonyms
 from services.search.text.analyser import Analyser, Kind, Token
 from services.search.text.normal import normalise
 from services.search.understanding import Alternative, QueryWord, UnderstoodQuery
+
+REMEMBERED_QUERIES = 4_096
 
 
 class EmptyQuery(InvalidInput):
@@ -42,6 +45,7 @@ class QueryReader:
     ) -> None:
         self._analyser, self._corrector, self._matcher = analyser, corrector, matcher
         self._intent, self._synonyms, self._config = intent, synonyms, config
+        self._understood = lru_cache(maxsize=REMEMBERED_QUERIES)(self._read)
 
     def read(self, request: SearchRequest) -> UnderstoodQuery:
         """The query as it is searched for.
@@ -52,9 +56,12 @@ class QueryReader:
         """
         if len(request.query) > MAX_QUERY:
             raise QueryTooLong(f"The query has {len(request.query)} characters, at most {MAX_QUERY} are searched for")
-        text = " ".join(normalise(request.query).split())
-        parsed = parse(request.query, self._analyser) if request.operators else ParsedQuery(text, ())
-        correction = self._correct(parsed, request)
+        return self._understood(request.query, operators=request.operators, correct=request.correct)
+
+    def _read(self, query: str, *, operators: bool, correct: bool) -> UnderstoodQuery:
+        text = " ".join(normalise(query).split())
+        parsed = parse(query, self._analyser) if operators else ParsedQuery(text, ())
+        correction = self._correct(parsed, correct=correct)
         tokens = self._analyser.tokens_of_normalised(correction.text)
         if not tokens and not parsed.demands:
             raise EmptyQuery("The query has no letter and no digit: say what you look for")
@@ -72,9 +79,9 @@ class QueryReader:
             demands=parsed.demands,
         )
 
-    def _correct(self, parsed: ParsedQuery, request: SearchRequest) -> Correction:
+    def _correct(self, parsed: ParsedQuery, *, correct: bool) -> Correction:
         """Nothing is corrected where that is not wanted, and what operators demand is meant as it is."""
-        if not request.correct or parsed.demands:
+        if not correct or parsed.demands:
             return Correction(" ".join(normalise(parsed.text).split()))
         return self._corrector.correct(parsed.text)
 

@@ -60,6 +60,11 @@ class Retrieved:
     match: Match
     near: bool = False
 
+    @property
+    def nbytes(self) -> int:
+        """Of the arrays that grow with the catalogue; those that are one array count once."""
+        return sum({id(rows): rows.nbytes for rows in (self.matched, self.unfiltered, self.match.rows)}.values())
+
 
 class Retriever:
     """Finds candidates in one index and one snapshot. It remembers the masks of the latest filters, nothing else."""
