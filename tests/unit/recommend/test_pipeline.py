@@ -63,6 +63,14 @@ def test_events_of_the_request_count_at_once(pipeline: RecommendationPipeline):
     assert not after.cold
 
 
+def test_a_bad_rating_in_the_request_is_no_reason(pipeline: RecommendationPipeline):
+    for stars, named in ((5, True), (1, False)):
+        event = RecentEvent("desk", EventType.RATING, properties={"rating": stars})
+        found = recommend(pipeline, COLD, recent_events=(event,), explain=True)
+        texts = [reason["text"] for reasons in found.reasons for reason in reasons]
+        assert ("because you rated Oak desk" in texts) is named
+
+
 def test_what_is_bought_in_the_request_is_left_out(pipeline: RecommendationPipeline):
     assert "cup" not in recommend(pipeline, recent_events=(RecentEvent("cup", EventType.PURCHASE),)).item_ids
 
