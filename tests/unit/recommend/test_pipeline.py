@@ -89,6 +89,12 @@ def test_a_narrow_filter_is_answered_from_the_whole_catalogue(pipeline: Recommen
     assert found.sources == [["filter"]]
 
 
+def test_unavailable_items_alone_can_be_asked_for(pipeline: RecommendationPipeline):
+    for user in (COLD, portrait()):
+        found = recommend(pipeline, user, filter=ItemFilter(available=False))
+        assert (found.item_ids, found.sources) == (["gong"], [["filter"]])
+
+
 def test_of_many_items_that_pass_the_popular_and_the_near_are_compared(
     pipeline: RecommendationPipeline, monkeypatch: pytest.MonkeyPatch
 ):
