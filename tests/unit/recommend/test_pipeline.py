@@ -79,6 +79,26 @@ def test_excluded_items_and_unknown_exclusions(pipeline: RecommendationPipeline)
     assert "cup" not in recommend(pipeline, exclude=("cup", "nowhere")).item_ids
 
 
+def test_what_is_excluded_takes_no_places_of_a_list(pipeline: RecommendationPipeline):
+    config = PipelineConfig(max_candidates=2, trending_quota=0, popular_quota=1, newest_quota=0, cold_factor=1)
+    narrow = RecommendationPipeline(pipeline.snapshot, config=config)
+    best = ("bowl", "cup", "hook", "desk")
+    assert recommend(narrow, COLD, count=1, exclude=best).item_ids == ["fork"]
+    cheap = ItemFilter(price=PriceRange(max=100))  # apron, bowl, cup, easel, hook
+    assert recommend(narrow, COLD, count=1, exclude=best, filter=cheap).item_ids == ["easel"]
+    page = recommend(narrow, COLD, count=1, filter=cheap, exclude=("bowl",), context={"item_ids": ["cup", "hook"]})
+    assert page.item_ids == ["easel"]
+
+
+def test_of_many_items_that_pass_excluded_ones_are_not_compared(
+    pipeline: RecommendationPipeline, monkeypatch: pytest.MonkeyPatch
+):
+    filtered = RecommendationPipeline(pipeline.snapshot, sources=())
+    monkeypatch.setattr(retrieval, "COMPARED", 2)
+    cheap = ItemFilter(price=PriceRange(max=100))
+    assert recommend(filtered, COLD, filter=cheap, exclude=("bowl", "cup")).item_ids == ["hook", "apron"]
+
+
 def test_a_narrow_filter_is_answered_from_the_whole_catalogue(pipeline: RecommendationPipeline):
     config = PipelineConfig(
         nearest_quota=1, item_to_item_quota=1, category_quota=0, trending_quota=0, popular_quota=1, newest_quota=0
