@@ -33,7 +33,8 @@ def upsert_user(
     attributes: dict[str, Any] | None = None,
     consent: dict[str, bool] | None = None,
 ) -> bool:
-    """Set a user's attributes and consent; None leaves what is stored. Returns whether the user was new.
+    """Set a user's attributes, as a whole, and consent, key by key; None leaves what is stored. Returns whether the
+    user was new.
 
     Where consent is spoken of, the tail makes the portrait anew, or erases it.
     """
@@ -42,7 +43,7 @@ def upsert_user(
         VALUES (%(user)s, coalesce(%(attributes)s, '{}'::jsonb), coalesce(%(consent)s, '{}'::jsonb))
         ON CONFLICT (user_id) DO UPDATE SET
           attributes = coalesce(%(attributes)s, old.attributes),
-          consent = coalesce(%(consent)s, old.consent),
+          consent = old.consent || excluded.consent,
           updated_at = now()
         RETURNING xmax = 0"""
     values = {

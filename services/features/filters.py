@@ -35,8 +35,9 @@ class ItemFilter(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     @property
     def selective(self) -> bool:
-        """Whether more than availability is asked for."""
-        return bool(self.categories or self.brands or self.price is not None or self.attributes)
+        """Whether items are asked for that lists of available items may lack."""
+        fields = self.categories or self.brands or self.price is not None or self.attributes
+        return bool(fields) or self.available is False
 
 
 def filter_mask(wanted: ItemFilter, snapshot: ItemSnapshot, indices: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -76,6 +77,8 @@ def passing_rows(wanted: ItemFilter, snapshot: ItemSnapshot) -> NDArray[np.int32
         rows = rows_with_any(snapshot.attribute_indptr, snapshot.attribute_codes, codes, len(snapshot.attribute_names))
     elif wanted.price is not None:
         rows, rest = np.flatnonzero(_within(snapshot.price, wanted.price)), replace(wanted, price=None)
+    elif wanted.available is not None:
+        rows, rest = np.flatnonzero(snapshot.available == wanted.available), replace(wanted, available=None)
     else:
         rows = np.arange(snapshot.count)
     found = rows.astype(np.int32)

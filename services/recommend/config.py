@@ -52,7 +52,10 @@ class PipelineConfig:
 
     short_term_half_life_s: float = 86_400.0
     recent_weights: dict[str, float] = field(default_factory=_recent_weights)
-    """What an event of the request counts against the portrait's short-term vector; types that are absent: nothing."""
+    """What an event of the request counts against the portrait's short-term vector; types that are absent: nothing. A
+    rating or review counts by its stars."""
+    rating_prior_mean: float = 4.0
+    """Stars that count half; as `ProfileConfig` has it."""
 
     max_reasons: int = 3
     min_reason_share: float = 0.05

@@ -12,14 +12,20 @@ from services.features.snapshot import ItemSnapshot
 from services.recommend.config import PipelineConfig
 from services.recommend.request import RecentEvent
 
+JUDGED = (EventType.RATING, EventType.REVIEW)
+NOTHING = 1e-6
+CANCELLED = 0.02
+"""The share of the likes that, when no more is left of them, is the rounding error of packed vectors."""
+
 
 def fold_events(
     portrait: Portrait, events: Sequence[RecentEvent], snapshot: ItemSnapshot, config: PipelineConfig, now: float
 ) -> Portrait:
     """The portrait with those of the events that it does not hold yet: recent items, bought, hidden, short-term vector.
 
-    The short-term vector becomes `2^(−age / half-life) · short_term + Σ w(type) · item vector`, normalised. An event is
-    held already when the portrait is newer than it and lists its item with its type.
+    The short-term vector becomes `2^(−age / half-life) · short_term + Σ w(event) · item vector`, normalised; what is
+    disliked pushes away no more than what is liked draws. An event is held already when the portrait is newer than it
+    and lists its item with its type.
     """
     fresh = _not_held(portrait, events, now)
     if not fresh:
@@ -48,27 +54,47 @@ def _newest_distinct(fresh: list[tuple[RecentEvent, float]], config: PipelineCon
     """One entry an item, newest first, under the most telling of its events. A request has a session's few events."""
     found: dict[str, RecentItem] = {}
     for event, time in reversed(fresh):
-        weight = -1.0 if event.type is EventType.HIDE else config.recent_weights.get(event.type.value, 0.0)
+        weight = _weight(event, config)
         known = found.get(event.item_id)
         if known is None or (weight != 0 and abs(weight) > abs(known.weight)):
             found[event.item_id] = RecentItem(event.item_id, event.type.value, time, weight)
     return tuple(found.values())
 
 
+def _weight(event: RecentEvent, config: PipelineConfig) -> float:
+    if event.type is EventType.HIDE:
+        return -1.0
+    return config.recent_weights.get(event.type.value, 0.0) * _opinion(event, config)
+
+
+def _opinion(event: RecentEvent, config: PipelineConfig) -> float:
+    """The quality of a rating or review, as in portraits (docs/profiles.md): ½ + (stars − mean) / 2, or ½ without
+    stars; 1 for other events. What a review's text says is not known yet."""
+    if event.type not in JUDGED:
+        return 1.0
+    return 0.5 if event.rating is None else 0.5 + (event.rating - config.rating_prior_mean) / 2
+
+
 def _short_term(
     portrait: Portrait, recent: tuple[RecentItem, ...], snapshot: ItemSnapshot, config: PipelineConfig, now: float
 ) -> NDArray[np.float32] | None:
-    """The new short-term vector float32 (D,), or None where the events add nothing to it."""
+    """The new short-term vector float32 (D,), zero where dislikes cancel out the likes; None where the events change
+    nothing: the opposite of something is not a taste."""
     indices = snapshot.indices([item.item_id for item in recent])
-    weights = np.array([max(item.weight, 0.0) for item in recent], np.float32)
-    usable = (indices >= 0) & (weights > 0)
+    weights = np.array([item.weight for item in recent], np.float32)
+    usable = (indices >= 0) & (weights != 0)
     usable[usable] = snapshot.has_vector[indices[usable]]
     if not usable.any():
         return None
-    total = weights[usable] @ snapshot.vectors[indices[usable]]
+    weights, vectors = weights[usable], snapshot.vectors[indices[usable]]
+    liked, disliked = np.maximum(weights, 0) @ vectors, np.minimum(weights, 0) @ vectors
     before = unpack_vector(portrait.short_term) if portrait.space == snapshot.space else None
     if before is not None:
         age = max(now - portrait.as_of, 0.0)
-        total = total + np.float32(2.0 ** (-age / config.short_term_half_life_s)) * before
+        liked = liked + np.float32(2.0 ** (-age / config.short_term_half_life_s)) * before
+    draw, push = float(np.linalg.norm(liked)), float(np.linalg.norm(disliked))
+    if draw < NOTHING:
+        return None
+    total = liked + disliked * np.float32(min(1.0, draw / max(push, NOTHING)))
     norm = float(np.linalg.norm(total))
-    return None if norm < 1e-6 else (total / norm).astype(np.float32)
+    return (total / norm if norm > CANCELLED * draw else np.zeros_like(total)).astype(np.float32)

@@ -154,7 +154,8 @@ class RecommendationPipeline:
         if user.anchors.size:
             excluded = np.concatenate((excluded, user.anchors))
         config = self.config.for_count(request.count)
-        return retrieve(user, self.snapshot, self._sources, request.filter, excluded, config)
+        enough = 2 * request.count if request.exclude else 0  # quotas do not know what the caller leaves out
+        return retrieve(user, self.snapshot, self._sources, request.filter, excluded, enough, config)
 
     def _features(
         self, user: UserView, indices: NDArray[np.int32], retrieval: NDArray[np.float32] | None, now: float

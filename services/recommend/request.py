@@ -12,6 +12,7 @@ from services.features.filters import ItemFilter
 
 MAX_COUNT = 500
 MAX_RANKED = 1_000
+FEWEST_STARS, MOST_STARS = 1, 5
 
 
 class RecentEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -40,6 +41,13 @@ class RecentEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             return now
         said = self.timestamp.timestamp() if isinstance(self.timestamp, datetime) else self.timestamp
         return min(said, now)
+
+    @property
+    def rating(self) -> float | None:
+        """The stars that its properties give, None without any (or with what the event log would reject)."""
+        said = self.properties.get("rating")
+        known = isinstance(said, int | float) and not isinstance(said, bool) and FEWEST_STARS <= said <= MOST_STARS
+        return float(said) if known else None
 
 
 class RecommendationRequest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -190,9 +190,8 @@ class SearchPipeline:
         total = 0 if found.near else whole.indices.size
         facets = None
         if request.facets:
-            near = found.candidates.indices[:0] if found.near else found.candidates.indices
-            everything = np.union1d(found.unfiltered, near).astype(np.int32)
-            facets = count_facets(request.facets, self.snapshot, everything, request.filter, self.config.facet_terms)
+            counted = _counted(request, found)
+            facets = count_facets(request.facets, self.snapshot, counted, request.filter, self.config.facet_terms)
             stages.lap("facets")
         highlights = None
         if request.highlight:
@@ -311,7 +310,7 @@ class SearchPipeline:
         """The whole list: the ranked candidates, then what else matches, by words; or all in the order asked for."""
         candidates = found.candidates.indices
         if request.sort is not Sort.RELEVANCE:
-            items = found.matched if found.matched.size else candidates
+            items = found.matched if _words_alone(request, found) else candidates
             values = sort_values(request.sort, self.snapshot, items)
             order = np.argsort(-values, kind="stable")
             return _List(items[order], np.nan_to_num(values[order], neginf=0.0).astype(np.float32), 0)
@@ -367,6 +366,19 @@ def _reordered(whole: _List, added: FloatArray) -> _List:
         scores = scores + max(float(behind[0] - scores[-1]), 0.0)
     indices = np.concatenate((whole.indices[: added.size][order], whole.indices[added.size :]))
     return _List(indices, np.concatenate((scores.astype(np.float32), behind)), whole.ranked)
+
+
+def _words_alone(request: SearchRequest, found: Retrieved) -> bool:
+    """Whether the results are what the words match, without what is only near in meaning: it has no place in an order
+    that does not know how near."""
+    return request.sort is not Sort.RELEVANCE and bool(found.matched.size)
+
+
+def _counted(request: SearchRequest, found: Retrieved) -> IndexArray:
+    """What facets count, before the filter: under it these are the results."""
+    if found.near or _words_alone(request, found):
+        return found.unfiltered
+    return np.union1d(found.unfiltered, found.candidates.indices).astype(np.int32)
 
 
 def _modes(found: Retrieved, vector: FloatArray | None, asked: RankingInput) -> tuple[Mode, ...]:

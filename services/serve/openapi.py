@@ -7,6 +7,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
 from services.serve import answers
+from services.serve.paths import OPEN_PATHS
 
 REF = "#/components/schemas/{name}"
 PROBLEM = "application/problem+json"
@@ -24,6 +25,12 @@ MEANINGS = {
 }
 
 ANYWHERE = (401, 429, 500, 503)
+
+KEY_SCHEMES: dict[str, dict[str, str]] = {
+    "key": {"type": "http", "scheme": "bearer"},
+    "key_header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+"""The ways to send an API key; one is enough."""
 
 
 class Describer:
@@ -90,12 +97,20 @@ def install(app: FastAPI, describer: Describer, *, needs_key: bool) -> None:
             schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             schema.setdefault("components", {})["schemas"] = describer.schemas
             if needs_key:
-                schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-                schema["security"] = [{"key": []}]
+                _ask_for_keys(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]
+
+
+def _ask_for_keys(schema: dict[str, Any]) -> None:
+    """Say in the document that all but the open paths need a key."""
+    schema["components"]["securitySchemes"] = KEY_SCHEMES
+    schema["security"] = [{name: []} for name in KEY_SCHEMES]
+    for path in OPEN_PATHS & schema["paths"].keys():
+        for operation in schema["paths"][path].values():
+            operation["security"] = []
 
 
 def _path_id(name: str) -> dict[str, Any]:

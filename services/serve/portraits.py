@@ -1,9 +1,10 @@
 """Portraits from the online store; without it the users are strangers, not errors."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -19,6 +20,8 @@ RETRY_S = 0.5
 RETRY_FACTOR = 4.0
 FAILURES = (RedisError, OSError, DependencyDown)
 NOT_READ = FeatureStatus(None, UNAVAILABLE)
+
+T = TypeVar("T")
 
 log = get_logger("gateway")
 
@@ -40,6 +43,8 @@ class PortraitStore(Protocol):
     """The part of `services.features.online.reader.OnlineReader` that the gateway needs."""
 
     def stored(self, user_id: str) -> Stored: ...
+
+    def feature_status(self, user_id: str) -> dict[str, FeatureStatus]: ...
 
 
 @dataclass(frozen=True)
@@ -95,29 +100,42 @@ class Portraits:
         """As `read`, for answers that are the portrait: without the store there is none.
 
         Raises:
-            DependencyDown: the online store does not answer.
+            DependencyDown: the online store does not answer, or did not a moment ago.
         """
-        try:
-            reading = self._taken(user_id, now)
-        except FAILURES as error:
-            raise DependencyDown("The online store does not answer: see `portrait doctor`") from error
+        reading = self._asked(lambda: self._taken(user_id, now))
         if reading.degraded:
             self._metrics.degraded.inc()
         return reading
 
+    def feature_status(self, user_id: str) -> dict[str, FeatureStatus]:
+        """By name the state of each view of users. Raises as `show` does."""
+        return self._asked(lambda: self._store.feature_status(user_id))
+
     def _read(self, user_id: str, now: float) -> Reading:
+        try:
+            return self._asked(lambda: self._taken(user_id, now))
+        except DependencyDown:
+            pass
+        except CorruptArtefact as error:
+            log.warning("portrait-unreadable", detail=error.detail)
+        return Reading(cold_portrait(user_id, now), True, NOT_READ)
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """What the store answers. Raises DependencyDown where it does not, and while it is left alone."""
         if not self.available:
-            return Reading(cold_portrait(user_id, now), True, NOT_READ)
+            raise self._down()
         start = time.monotonic()
         try:
-            return self._taken(user_id, now)
+            return ask()
         except FAILURES as error:
             failed = time.monotonic()
             self._retry_at = failed + max(RETRY_S, RETRY_FACTOR * (failed - start))
             log.warning("online-store-down", error=type(error).__name__)
-        except CorruptArtefact as error:
-            log.warning("portrait-unreadable", detail=error.detail)
-        return Reading(cold_portrait(user_id, now), True, NOT_READ)
+            raise self._down() from error
+
+    def _down(self) -> DependencyDown:
+        seconds = max(1, math.ceil(self._retry_at - time.monotonic()))
+        return DependencyDown("The online store does not answer: see `portrait doctor`", retry_after=seconds)
 
     def _taken(self, user_id: str, now: float) -> Reading:
         found = self._store.stored(user_id)

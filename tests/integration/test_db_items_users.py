@@ -114,6 +114,15 @@ def test_what_is_not_said_of_a_user_stays(connection):
     assert get_user(connection, "nobody") is None
 
 
+def test_a_refusal_stands_until_that_very_consent_is_given(connection):
+    upsert_user(connection, "u", consent={"personalisation": False})
+    upsert_user(connection, "u", consent={"marketing": True})
+    assert get_user(connection, "u")["consent"] == {"personalisation": False, "marketing": True}
+    assert without_consent(connection) == {"u"}
+    upsert_user(connection, "u", consent={"personalisation": True})
+    assert get_user(connection, "u")["consent"] == {"personalisation": True, "marketing": True}
+
+
 def test_users_who_refused_are_known(connection):
     upsert_user(connection, "no", consent={"personalisation": False})
     upsert_user(connection, "yes", consent={"personalisation": True})

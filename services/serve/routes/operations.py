@@ -14,6 +14,7 @@ from services.core.metrics import CONTENT_TYPE
 from services.serve.answers import Health, Readiness
 from services.serve.openapi import Describer
 from services.serve.respond import json_response
+from services.serve.shared_probe import SharedProbe
 from services.serve.signals import stopping
 from services.serve.state import State
 
@@ -24,6 +25,7 @@ PROBE_USER = "readiness-probe"
 
 def register(app: FastAPI, state: State, describe: Describer) -> None:
     """Add the routes."""
+    servers = SharedProbe(lambda: _servers(state))
 
     async def healthz(request: Request) -> Response:
         """The process answers."""
@@ -31,7 +33,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
 
     async def readyz(request: Request) -> Response:
         """PostgreSQL and the online store answer and a snapshot is served (or the shop has none yet)."""
-        postgres, store = await asyncio.gather(_postgres(state), _store(state))
+        postgres, store = await servers.get()
         serving = state.snapshots.serving
         checks = {
             "postgres": postgres,
@@ -73,6 +75,12 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
     for prefix in ("", "/v1"):
         app.add_api_route(f"{prefix}/openapi.json", openapi_json, methods=["GET"], include_in_schema=False)
         app.add_api_route(f"{prefix}/docs", docs, methods=["GET"], include_in_schema=False)
+
+
+async def _servers(state: State) -> tuple[str, str]:
+    """What is said of PostgreSQL and of the online store."""
+    postgres, store = await asyncio.gather(_postgres(state), _store(state))
+    return postgres, store
 
 
 async def _postgres(state: State) -> str:

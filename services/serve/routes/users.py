@@ -49,7 +49,7 @@ def register(app: FastAPI, state: State, describe: Describer) -> None:
         now = time.time()
         reading = state.portraits.show(user_id, now)
         readable = reading.portrait.readable(now)
-        readable["features"] = state.store.feature_status(user_id)
+        readable["features"] = state.portraits.feature_status(user_id)
         readable["degraded"] = reading.degraded
         serving = state.snapshots.serving
         if serving is not None:

@@ -5,6 +5,7 @@ from recommend_shop import DAY, SECONDS, SPACE, portrait
 from services.core.types import EventType
 from services.features.portrait import cold_portrait, unpack_vector
 from services.features.snapshot import ItemSnapshot
+from services.profiles.config import ProfileConfig
 from services.recommend.config import PipelineConfig
 from services.recommend.fold import fold_events
 from services.recommend.request import RecentEvent
@@ -62,3 +63,50 @@ def test_a_hidden_item_stays_hidden_after_a_view(shop: ItemSnapshot):
     folded = fold(shop, cold_portrait("eve", SECONDS), RecentEvent("cup", EventType.HIDE), RecentEvent("cup"))
     assert folded.recent_items[0].weight < 0
     assert np.isclose(len(folded.hidden), 1)
+
+
+def rated(item_id: str, stars: object, type_: EventType = EventType.RATING) -> RecentEvent:
+    return RecentEvent(item_id, type_, properties={"rating": stars})
+
+
+@pytest.mark.parametrize(
+    ("event", "weight"),
+    [
+        (rated("cup", 5), 0.6),
+        (rated("cup", 4), 0.3),
+        (rated("cup", 3.0), 0.0),
+        (rated("cup", 1), -0.6),
+        (rated("cup", 1, EventType.REVIEW), -0.7),
+        (rated("cup", 1, EventType.CART), 1.0),
+        (RecentEvent("cup", EventType.REVIEW, properties={"text": "Cracked"}), 0.35),
+        *((rated("cup", stars), 0.3) for stars in (0, 6, True, "5", None)),
+    ],
+)
+def test_a_rating_counts_by_its_stars(shop: ItemSnapshot, event: RecentEvent, weight: float):
+    folded = fold(shop, cold_portrait("eve", SECONDS), event)
+    assert [item.weight for item in folded.recent_items] == pytest.approx([weight])
+
+
+def test_the_average_rating_is_that_of_the_portraits():
+    assert CONFIG.rating_prior_mean == ProfileConfig().rating_prior_mean
+
+
+def test_a_bad_rating_pushes_the_short_term_vector_away(shop: ItemSnapshot):
+    user = portrait(as_of=SECONDS)  # 1 · (0,0,1,0)
+    folded = fold(shop, user, rated("fork", 1))  # −0.6 · (0,1,0,0)
+    assert unpack_vector(folded.short_term).tolist() == pytest.approx([0, -0.6 / 1.36**0.5, 1 / 1.36**0.5, 0], abs=1e-3)
+
+
+def test_what_is_disliked_pushes_no_more_than_what_is_liked_draws(shop: ItemSnapshot):
+    user = portrait(as_of=SECONDS - 4 * DAY)  # 1/16 · (0,0,1,0)
+    folded = fold(shop, user, RecentEvent("fork", EventType.HIDE))
+    assert unpack_vector(folded.short_term).tolist() == pytest.approx([0, -(0.5**0.5), 0.5**0.5, 0], abs=1e-3)
+
+
+def test_likes_and_dislikes_that_cancel_out_leave_no_direction(shop: ItemSnapshot):
+    folded = fold(shop, portrait(), rated("desk", 1), RecentEvent("desk", EventType.HIDE))
+    assert not unpack_vector(folded.short_term).any()
+
+
+def test_the_opposite_of_something_is_not_a_taste(shop: ItemSnapshot):
+    assert fold(shop, cold_portrait("eve", SECONDS), rated("cup", 1)).short_term is None

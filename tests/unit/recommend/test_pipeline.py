@@ -63,12 +63,40 @@ def test_events_of_the_request_count_at_once(pipeline: RecommendationPipeline):
     assert not after.cold
 
 
+def test_a_bad_rating_in_the_request_is_no_reason(pipeline: RecommendationPipeline):
+    for stars, named in ((5, True), (1, False)):
+        event = RecentEvent("desk", EventType.RATING, properties={"rating": stars})
+        found = recommend(pipeline, COLD, recent_events=(event,), explain=True)
+        texts = [reason["text"] for reasons in found.reasons for reason in reasons]
+        assert ("because you rated Oak desk" in texts) is named
+
+
 def test_what_is_bought_in_the_request_is_left_out(pipeline: RecommendationPipeline):
     assert "cup" not in recommend(pipeline, recent_events=(RecentEvent("cup", EventType.PURCHASE),)).item_ids
 
 
 def test_excluded_items_and_unknown_exclusions(pipeline: RecommendationPipeline):
     assert "cup" not in recommend(pipeline, exclude=("cup", "nowhere")).item_ids
+
+
+def test_what_is_excluded_takes_no_places_of_a_list(pipeline: RecommendationPipeline):
+    config = PipelineConfig(max_candidates=2, trending_quota=0, popular_quota=1, newest_quota=0, cold_factor=1)
+    narrow = RecommendationPipeline(pipeline.snapshot, config=config)
+    best = ("bowl", "cup", "hook", "desk")
+    assert recommend(narrow, COLD, count=1, exclude=best).item_ids == ["fork"]
+    cheap = ItemFilter(price=PriceRange(max=100))  # apron, bowl, cup, easel, hook
+    assert recommend(narrow, COLD, count=1, exclude=best, filter=cheap).item_ids == ["easel"]
+    page = recommend(narrow, COLD, count=1, filter=cheap, exclude=("bowl",), context={"item_ids": ["cup", "hook"]})
+    assert page.item_ids == ["easel"]
+
+
+def test_of_many_items_that_pass_excluded_ones_are_not_compared(
+    pipeline: RecommendationPipeline, monkeypatch: pytest.MonkeyPatch
+):
+    filtered = RecommendationPipeline(pipeline.snapshot, sources=())
+    monkeypatch.setattr(retrieval, "COMPARED", 2)
+    cheap = ItemFilter(price=PriceRange(max=100))
+    assert recommend(filtered, COLD, filter=cheap, exclude=("bowl", "cup")).item_ids == ["hook", "apron"]
 
 
 def test_a_narrow_filter_is_answered_from_the_whole_catalogue(pipeline: RecommendationPipeline):
@@ -79,6 +107,12 @@ def test_a_narrow_filter_is_answered_from_the_whole_catalogue(pipeline: Recommen
     found = recommend(narrow, COLD, filter=ItemFilter(categories=("Art",)))
     assert found.item_ids == ["easel"]
     assert found.sources == [["filter"]]
+
+
+def test_unavailable_items_alone_can_be_asked_for(pipeline: RecommendationPipeline):
+    for user in (COLD, portrait()):
+        found = recommend(pipeline, user, filter=ItemFilter(available=False))
+        assert (found.item_ids, found.sources) == (["gong"], [["filter"]])
 
 
 def test_of_many_items_that_pass_the_popular_and_the_near_are_compared(

@@ -1,7 +1,9 @@
+from collections import Counter
+
 import msgspec
 import numpy as np
 import pytest
-from search_shop import IDS, SECONDS, portrait, vector
+from search_shop import IDS, ITEMS, SECONDS, portrait, vector
 
 from services.core.errors import InvalidInput
 from services.features.filters import ItemFilter, PriceRange
@@ -145,6 +147,22 @@ def test_facets_count_all_matches_and_ignore_their_own_field(pipeline: SearchPip
     assert facets.available == AvailabilityFacet(2, 1)
     assert facets.price is not None and (facets.price.low, facets.price.high) == (90.0, 400.0)
     assert sum(band.count for band in facets.price.bands) == 2
+
+
+@pytest.mark.parametrize("sort", list(Sort))
+@pytest.mark.parametrize("brands", [(), ("Nord",), ("Bosch",)])
+def test_list_total_and_facets_are_the_same_results_in_every_order(
+    pipeline: SearchPipeline, sort: Sort, brands: tuple[str, ...]
+) -> None:
+    """The dishwasher is near "table" in meaning alone."""
+    asked = {"sort": sort, "filter": ItemFilter(brands=brands), "facets": (FacetName.AVAILABLE, FacetName.CATEGORIES)}
+    result = search(pipeline, "table", TABLES, **asked)
+    assert result.facets is not None
+    available, categories = result.facets.available, result.facets.categories
+    assert available is not None and available.available == result.total == len(result.item_ids) > 0
+    rows = [row for row in ITEMS if row[0] in result.item_ids]
+    named = Counter(name for row in rows for name in row[3])
+    assert {term.name: term.count for term in categories or []} == named
 
 
 def test_highlights_are_safe_html(pipeline: SearchPipeline) -> None:

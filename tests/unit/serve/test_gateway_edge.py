@@ -58,6 +58,23 @@ def test_probes_and_the_description_need_none(locked_client: httpx.AsyncClient, 
     assert ask(locked_client, "GET", path).status_code == 200
 
 
+def test_the_description_says_how_to_send_a_key_and_what_needs_none(locked_client: httpx.AsyncClient):
+    described = ask(locked_client, "GET", "/openapi.json").json()
+    assert described["components"]["securitySchemes"] == {
+        "key": {"type": "http", "scheme": "bearer"},
+        "key_header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    assert described["security"] == [{"key": []}, {"key_header": []}]
+    operations = {path: operation for path, of in described["paths"].items() for operation in of.values()}
+    open_paths = {path for path, operation in operations.items() if operation.get("security") == []}
+    assert open_paths == {"/healthz", "/v1/healthz", "/readyz", "/v1/readyz"}
+
+
+def test_without_keys_the_description_asks_for_none(open_client: httpx.AsyncClient):
+    described = ask(open_client, "GET", "/openapi.json").json()
+    assert "security" not in described and "securitySchemes" not in described["components"]
+
+
 def test_an_unknown_path_is_a_problem(open_client: httpx.AsyncClient):
     answer = ask(open_client, "GET", "/v1/nowhere")
     assert (answer.status_code, answer.json()["code"]) == (404, "not-found")
