@@ -1,6 +1,7 @@
 """Events of the request count at once: they are folded into the portrait before anything is looked up."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -38,9 +39,16 @@ def fold_events(
         recent_items=recent + tuple(item for item in portrait.recent_items if item.item_id not in seen),
         bought=tuple(e.item_id for e, _ in fresh if e.type is EventType.PURCHASE) + portrait.bought,
         hidden=tuple(e.item_id for e, _ in fresh if e.type is EventType.HIDE) + portrait.hidden,
-        short_term=portrait.short_term if short_term is None else pack_vector(short_term),
-        space=portrait.space if short_term is None else snapshot.space,
+        **_vectors(portrait, short_term, snapshot),
     )
+
+
+def _vectors(portrait: Portrait, short_term: NDArray[np.float32] | None, snapshot: ItemSnapshot) -> dict[str, Any]:
+    """What changes of the portrait's vectors: all that are left are of one space."""
+    if short_term is None:
+        return {}
+    long_term = portrait.long_term if portrait.space == snapshot.space else None
+    return {"long_term": long_term, "short_term": pack_vector(short_term), "space": snapshot.space}
 
 
 def _not_held(portrait: Portrait, events: Sequence[RecentEvent], now: float) -> list[tuple[RecentEvent, float]]:

@@ -52,6 +52,7 @@ def test_events_of_unknown_items_change_no_vector(shop: ItemSnapshot):
 def test_vectors_of_another_space_are_not_mixed(shop: ItemSnapshot):
     folded = fold(shop, portrait(space="older"), RecentEvent("fork", EventType.CART))
     assert unpack_vector(folded.short_term).tolist() == [0, 1, 0, 0]
+    assert (folded.space, folded.long_term) == (SPACE, None)
 
 
 def test_of_several_events_on_an_item_the_most_telling_counts(shop: ItemSnapshot):
