@@ -10,9 +10,10 @@ from services.core.paths import HomePaths
 from services.core.storage import ObjectStorage
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, transaction_horizon
-from services.db.embeddings import stale_items, vectors_changed_since
+from services.db.embeddings import any_failures, stale_items, vectors_changed_since
 from services.db.reference import newest_version
 from services.db.session import raw
+from services.encoders.media_types import MediaReason
 from services.features.snapshot import current_snapshot
 from services.features.snapshot_storage import FOLDER as STORED_SNAPSHOTS
 from services.features.versions import CURRENT
@@ -26,6 +27,9 @@ FEATURES_CHECKPOINT = "features"
 MATERIALIZE_CHECKPOINT = "materialize"
 SPACE_CHECKPOINT = "space"
 """Which encoders were configured last and the vector space they made: known without loading a model."""
+
+PASSING_REASONS = (MediaReason.UNREACHABLE, MediaReason.TIMEOUT, MediaReason.HTTP_ERROR)
+"""Reasons for a missing modality that may be gone the next time."""
 
 
 class DueContext(Protocol):
@@ -43,6 +47,8 @@ class DueContext(Protocol):
 
 def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], context: DueContext) -> bool:
     """True when a job of this kind would find work."""
+    if kind is JobKind.EMBEDDINGS and parameters.get("retry") is True:
+        return any_failures(connection, PASSING_REASONS)
     if kind is JobKind.EMBEDDINGS:
         known = get_checkpoint(connection, SPACE_CHECKPOINT)
         if known is None or known["encoders"] != context.encoder_names:
