@@ -202,6 +202,13 @@ def test_the_serve_configuration_is_one_that_ray_takes() -> None:
     assert [d.name for d in application.deployments] == [ingress.name, *behind]
 
 
+def test_kuberay_finds_the_port_of_its_service() -> None:
+    """It makes none where the head's container has no port of this name."""
+    (head,) = containers(pods()["ray-head"])
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    assert ports["serve"] == serve_config()["http_options"]["port"]
+
+
 def test_nodes_of_a_cluster_run_serve_as_one_machine_does(tmp_path: Path) -> None:
     own = ray_environment(tmp_path, tmp_path / "haproxy", HelperPorts(1, 2))
     for name in ("ray-head", "ray-gateways"):
