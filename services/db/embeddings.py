@@ -186,6 +186,12 @@ def vectors_changed_since(connection: Connection, since: datetime) -> bool:
     ).scalar_one()
 
 
+def any_failures(connection: Connection, reasons: Sequence[str]) -> bool:
+    """True when an item's media failed for one of these reasons."""
+    statement = "SELECT EXISTS (SELECT FROM item_embeddings WHERE reason = ANY(CAST(:reasons AS text[])))"
+    return connection.execute(text(statement), {"reasons": list(reasons)}).scalar_one()
+
+
 def forget_failures(connection: Connection, reasons: Sequence[str]) -> int:
     """Make items stale whose media failed for one of these passing reasons, so that they are tried again."""
     return connection.execute(

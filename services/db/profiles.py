@@ -83,14 +83,24 @@ def category_coverage(connection: Connection) -> dict[str, float]:
     return dict(raw(connection).execute(statement).fetchall())
 
 
+POOL = f"""
+    WITH known AS (
+      SELECT user_id FROM user_states UNION ALL
+      SELECT DISTINCT user_id FROM {names.PROFILE_TABLE} WHERE NOT EXISTS (SELECT FROM user_states)),
+    drawn AS (SELECT user_id, hashtext(user_id) AS lot FROM known ORDER BY lot, user_id),
+    pool AS (
+      SELECT newest.* FROM drawn CROSS JOIN LATERAL (
+        SELECT user_id, space, long_term FROM {names.PROFILE_TABLE} AS p WHERE p.user_id = drawn.user_id
+        ORDER BY event_timestamp DESC LIMIT 1) AS newest
+      ORDER BY drawn.lot, drawn.user_id LIMIT %s)
+    SELECT user_id, space, long_term FROM pool WHERE long_term IS NOT NULL"""
+"""Draws among the users who have a state, one row each, and looks up one profile of as many as are wanted: the table of
+profiles has a row for every time that a portrait was made. Where no states are kept, that table says who there is."""
+
+
 def stored_long_term(connection: Connection, users: int) -> pa.Table:
     """`user_id`, `space`, `long_term` of the newest profile of at most `users` users, a fixed sample of them."""
-    query = f"""
-        SELECT user_id, space, long_term FROM {names.PROFILE_TABLE} JOIN (
-          SELECT user_id, max(event_timestamp) AS event_timestamp FROM {names.PROFILE_TABLE} GROUP BY user_id
-          ORDER BY hashtext(user_id), user_id LIMIT %s) AS newest USING (user_id, event_timestamp)
-        WHERE long_term IS NOT NULL"""
-    return copy_out(connection, query, [users])
+    return copy_out(connection, POOL, [users])
 
 
 def write_profiles(connection: Connection, rows_by_table: dict[str, pa.Table], as_of: datetime) -> None:

@@ -43,16 +43,17 @@ def prior_examination(positions: int = POSITIONS) -> tuple[float, ...]:
 class ReferenceStatistics:
     """What event weights are measured against.
 
-    `importance` by event type (signed, a purchase is 1); `dwell_median_ms` by category name, `dwell_median_default`
-    where a category has none; `examination` = P(examined) by position, the first being 1 and never rising;
-    `category_prior`, `brand_prior` = the shop's share of engagement by name (together at most 1; a name that is
-    missing has a share of 0); `category_coverage` = the share of the shop's items that carry a category: it must not
-    move with every new item, or a portrait would depend on when it was made.
+    `importance` by event type (signed, a purchase is 1); `dwell_median_ms` by category name, each of `dwell_views`
+    views, `dwell_median_default` where a category has none; `examination` = P(examined) by position, the first being 1
+    and never rising; `category_prior`, `brand_prior` = the shop's share of engagement by name (together at most 1; a
+    name that is missing has a share of 0); `category_coverage` = the share of the shop's items that carry a category:
+    it must not move with every new item, or a portrait would depend on when it was made.
     """
 
     version: int = 0
     importance: Mapping[str, float] = field(default_factory=lambda: dict(PRIOR_IMPORTANCE))
     dwell_median_ms: Mapping[str, float] = field(default_factory=dict)
+    dwell_views: Mapping[str, int] = field(default_factory=dict)
     dwell_median_default: float = 20_000.0
     examination: tuple[float, ...] = field(default_factory=prior_examination)
     category_prior: Mapping[str, float] = field(default_factory=dict)

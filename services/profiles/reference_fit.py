@@ -1,6 +1,7 @@
 """Fits the reference statistics to a shop's own events, each shrunk to its prior while there are few data."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,14 @@ ITEM_STRENGTH = 5.0
 LARGEST_PRIORS = 5_000
 
 
+class DwellFit(NamedTuple):
+    """The median dwell in milliseconds and the number of views by category, and the shop's median."""
+
+    medians: dict[str, float]
+    views: dict[str, int]
+    default: float
+
+
 def fit_reference(
     events: pa.Table, items: pa.Table, *, as_of: datetime, prior: ReferenceStatistics | None = None
 ) -> ReferenceStatistics:
@@ -31,12 +40,13 @@ def fit_reference(
     catalogue = pl.from_arrow(items.select([columns.ITEM_ID, "brand", "categories"]))
     log = pl.from_arrow(events).filter(pl.col(columns.ITEM_ID).is_not_null(), pl.col(columns.TIMESTAMP) <= as_of)
     importance = fit_importance(log, catalogue, prior.importance)
-    dwell, dwell_default = fit_dwell(log, catalogue, prior.dwell_median_default)
+    dwell = fit_dwell(log, catalogue, prior.dwell_median_default)
     return ReferenceStatistics(
         version=prior.version,
         importance=importance,
-        dwell_median_ms=dwell,
-        dwell_median_default=dwell_default,
+        dwell_median_ms=dwell.medians,
+        dwell_views=dwell.views,
+        dwell_median_default=dwell.default,
         examination=fit_examination(log, prior.examination),
         category_prior=_shares(log, catalogue.explode("categories").rename({"categories": "name"}), importance),
         brand_prior=_shares(log, catalogue.rename({"brand": "name"}), importance),
@@ -50,17 +60,17 @@ def _coverage(catalogue: pl.DataFrame) -> dict[str, float]:
     return dict(zip(counts["categories"], (counts["n"] / max(len(catalogue), 1)).round(4), strict=True))
 
 
-def fit_dwell(log: pl.DataFrame, catalogue: pl.DataFrame, prior_ms: float) -> tuple[dict[str, float], float]:
-    """(median dwell by category, the shop's median) in milliseconds.
+def fit_dwell(log: pl.DataFrame, catalogue: pl.DataFrame, prior_ms: float) -> DwellFit:
+    """The medians of dwell.
 
-    Medians are shrunk on the logarithmic scale: exp((n·ln median + s·ln prior) / (n + s)), a category's prior being
-    the shop's median. Dwell of 0 and of more than half an hour (a forgotten tab) is left out.
+    They are shrunk on the logarithmic scale: exp((n·ln median + s·ln prior) / (n + s)), a category's prior being the
+    shop's median. Dwell of 0 and of more than half an hour (a forgotten tab) is left out.
     """
     views = log.filter(pl.col("dwell_ms") > 0, pl.col("dwell_ms") <= DWELL_LONGEST_MS).select(
         columns.ITEM_ID, pl.col("dwell_ms").cast(pl.Float64)
     )
     if views.is_empty():
-        return {}, prior_ms
+        return DwellFit({}, {}, prior_ms)
     default = _shrunk_median(views["dwell_ms"].median(), len(views), prior_ms)
     by_category = (
         views.join(catalogue.select(columns.ITEM_ID, "categories"), columns.ITEM_ID)
@@ -71,7 +81,9 @@ def fit_dwell(log: pl.DataFrame, catalogue: pl.DataFrame, prior_ms: float) -> tu
         .sort("categories")
     )
     shrunk = _shrunk_median(by_category["median"].to_numpy(), by_category["n"].to_numpy(), default)
-    return dict(zip(by_category["categories"].to_list(), np.atleast_1d(shrunk).tolist(), strict=True)), float(default)
+    names = by_category["categories"].to_list()
+    medians = dict(zip(names, np.atleast_1d(shrunk).tolist(), strict=True))
+    return DwellFit(medians, dict(zip(names, by_category["n"].to_list(), strict=True)), float(default))
 
 
 def _shrunk_median(median: NDArray | float, count: NDArray | int, prior: float) -> NDArray[np.float64]:

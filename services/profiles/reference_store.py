@@ -44,17 +44,13 @@ def refit_reference(connection: Connection, as_of: datetime) -> ReferenceStatist
 def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:
     """Whether event weights under `new` are notably others than under `old`.
 
-    The priors of affinities are compared as distributions (total variation), so that rare names do not count.
+    The priors of affinities are compared as distributions (total variation), and the medians of dwell by their mean
+    over the views of categories, so that rare names do not count.
     """
     if set(old.importance) != set(new.importance) or len(old.examination) != len(new.examination):
         return True
     importance = np.array([[s.importance[kind] for kind in sorted(old.importance)] for s in (old, new)])
     curves = np.array([old.examination, new.examination])
-    dwell = [(old.dwell_median_default, new.dwell_median_default)]
-    dwell += [
-        (old.dwell_median_ms.get(name, old.dwell_median_default), value) for name, value in new.dwell_median_ms.items()
-    ]
-    medians = np.array(dwell).T
     names = old.category_coverage.keys() | new.category_coverage.keys()
     covered = [abs(old.category_coverage.get(n, 0.0) - new.category_coverage.get(n, 0.0)) for n in names]
     shares = [(old.category_prior, new.category_prior), (old.brand_prior, new.brand_prior)]
@@ -62,7 +58,17 @@ def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:
     return bool(
         (np.abs(importance[0] - importance[1]) > SMALLEST_CHANGE).any()
         or (np.abs(np.log(curves[0] / curves[1])) > SMALLEST_CHANGE).any()
-        or (np.abs(np.log(medians[0] / medians[1])) > SMALLEST_CHANGE).any()
+        or abs(np.log(old.dwell_median_default / new.dwell_median_default)) > SMALLEST_CHANGE
+        or _moved_medians(old, new) > SMALLEST_CHANGE
         or max(moved) > SMALLEST_CHANGE
         or max(covered, default=0.0) > SMALLEST_CHANGE
     )
+
+
+def _moved_medians(old: ReferenceStatistics, new: ReferenceStatistics) -> float:
+    """By how much the medians of dwell differ, |ln| averaged over the new statistics' views of categories."""
+    names = list(new.dwell_median_ms)
+    views = np.array([new.dwell_views.get(name, 0) for name in names], np.float64)
+    before = np.array([old.dwell_median_ms.get(name, old.dwell_median_default) for name in names])
+    after = np.array([new.dwell_median_ms[name] for name in names])
+    return float(views @ np.abs(np.log(before / after)) / max(views.sum(), 1.0))

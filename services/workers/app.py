@@ -6,8 +6,6 @@ from celery import Celery
 from celery.signals import (
     beat_init,
     setup_logging,
-    task_postrun,
-    task_prerun,
     worker_before_create_process,
     worker_process_init,
     worker_ready,
@@ -20,7 +18,7 @@ from services.core.logging import configure_logging
 from services.core.ready import tell_ready
 from services.core.settings import get_settings
 from services.workers import queues, stopping
-from services.workers.resting import resting_child
+from services.workers.resting import rest_when_idle
 from services.workers.schedule import BEAT_SCHEDULE
 
 LONGEST_POP_S = 10
@@ -77,11 +75,7 @@ def _share_with_children(**_: object) -> None:
 
 @worker_process_init.connect
 def _rest_when_idle(**_: object) -> None:
-    idle_s = get_settings().worker_idle_s
-    if idle_s:
-        rest = resting_child(idle_s)
-        task_prerun.connect(lambda **_: rest.begin(), weak=False)
-        task_postrun.connect(lambda **_: rest.done(), weak=False)
+    rest_when_idle(get_settings().worker_idle_s)
 
 
 @worker_shutting_down.connect

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from services.core.addresses import Addresses, resolve_addresses
 from services.core.paths import HomePaths
 from services.core.settings import Settings, get_settings
+from services.core.storage import ObjectStorage
 from services.db.session import make_engine
 from services.workers.runner import Handler
 
@@ -31,6 +32,12 @@ class WorkerContext:
     @cached_property
     def engine(self) -> Engine:
         return make_engine(self.addresses.sqlalchemy_url, pool_size=6)
+
+    @cached_property
+    def storage(self) -> ObjectStorage | None:
+        """What hosts share snapshots by; None where the home is all there is."""
+        url = self.settings.storage_url
+        return None if url is None else ObjectStorage(url)
 
     @property
     def encoder_names(self) -> list[str]:

@@ -7,12 +7,16 @@ from psycopg import ProgrammingError, sql
 from sqlalchemy import Connection, text
 
 from services.core.paths import HomePaths
+from services.core.storage import ObjectStorage
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, transaction_horizon
-from services.db.embeddings import stale_items, vectors_changed_since
+from services.db.embeddings import any_failures, stale_items, vectors_changed_since
 from services.db.reference import newest_version
 from services.db.session import raw
+from services.encoders.media_types import MediaReason
 from services.features.snapshot import current_snapshot
+from services.features.snapshot_storage import FOLDER as STORED_SNAPSHOTS
+from services.features.versions import CURRENT
 from services.workers.search_due import search_is_due
 
 PROFILES_CHECKPOINT = "profiles"
@@ -24,6 +28,9 @@ MATERIALIZE_CHECKPOINT = "materialize"
 SPACE_CHECKPOINT = "space"
 """Which encoders were configured last and the vector space they made: known without loading a model."""
 
+PASSING_REASONS = (MediaReason.UNREACHABLE, MediaReason.TIMEOUT, MediaReason.HTTP_ERROR)
+"""Reasons for a missing modality that may be gone the next time."""
+
 
 class DueContext(Protocol):
     """What the decision needs of the worker."""
@@ -32,11 +39,16 @@ class DueContext(Protocol):
     def paths(self) -> HomePaths: ...
 
     @property
+    def storage(self) -> ObjectStorage | None: ...
+
+    @property
     def encoder_names(self) -> list[str]: ...
 
 
 def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], context: DueContext) -> bool:
     """True when a job of this kind would find work."""
+    if kind is JobKind.EMBEDDINGS and parameters.get("retry") is True:
+        return any_failures(connection, PASSING_REASONS)
     if kind is JobKind.EMBEDDINGS:
         known = get_checkpoint(connection, SPACE_CHECKPOINT)
         if known is None or known["encoders"] != context.encoder_names:
@@ -50,12 +62,23 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
     if kind is JobKind.FEATURES and parameters.get("mode") != "check":
         return _events_since(connection, FEATURES_CHECKPOINT)
     if kind is JobKind.SNAPSHOT:
-        return current_snapshot(context.paths.snapshots) is None or catalogue_mark(connection) != get_checkpoint(
-            connection, SNAPSHOT_CHECKPOINT
-        )
+        changed = catalogue_mark(connection) != get_checkpoint(connection, SNAPSHOT_CHECKPOINT)
+        return changed or not _snapshot_is_published(context)
     if kind is JobKind.SEARCH and parameters.get("mode") != "all":
-        return search_is_due(connection, context.paths.search)
+        return search_is_due(connection, context.paths.search if context.storage is None else None)
     return True
+
+
+def _snapshot_is_published(context: DueContext) -> bool:
+    """Whether there is a snapshot in the object storage, or without one in this home. Hosts share no home where there
+    is a storage: another one builds, and its snapshot never lies here.
+
+    Raises:
+        DependencyDown: the storage does not answer.
+    """
+    if context.storage is None:
+        return current_snapshot(context.paths.snapshots) is not None
+    return context.storage.read(f"{STORED_SNAPSHOTS}/{CURRENT}") is not None
 
 
 def _portraits_are_old(connection: Connection) -> bool:

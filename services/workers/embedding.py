@@ -26,12 +26,10 @@ from services.db.items import read_items
 from services.db.session import transaction
 from services.encoders.encoder_set import EncoderSet
 from services.encoders.fusion import fuse
-from services.encoders.media_types import MediaReason
+from services.workers.due import PASSING_REASONS
 from services.workers.modalities import ModalityReader, readers
 
 CHUNK = 1_024
-PASSING_REASONS = (MediaReason.UNREACHABLE, MediaReason.TIMEOUT, MediaReason.HTTP_ERROR)
-"""Reasons for a missing modality that may be gone the next time."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A worker's child that has had nothing to do for a while ends, and a small one takes its place.
 
 What torch, Feast and models take, 350 to 550 MB a child, is free again while nobody needs it; the next job loads them
-anew in some seconds. The pool takes such an end for that of a child it has recycled: a message that comes in the same
-moment goes to the successor.
+anew in some seconds. The pool takes such an end for that of a child it has recycled. A message that the child has just
+taken and not yet begun counts as lost with it: it is acknowledged late, so it is delivered again.
 """
 
 import os
@@ -10,7 +10,9 @@ import sys
 import threading
 from collections.abc import Callable
 
+from billiard import current_process
 from billiard.pool import EX_RECYCLE
+from celery.signals import task_postrun, task_prerun
 
 HEAVY = ("torch", "feast")
 """A child that has loaded none of these is as small as its successor would be."""
@@ -50,9 +52,20 @@ class Rest:
                 self._end()
 
 
-def resting_child(idle_s: float) -> Rest:
-    """For a child of Celery's prefork pool."""
-    return Rest(idle_s, _leave, lambda: any(name in sys.modules for name in HEAVY))
+def rest_when_idle(idle_s: float) -> None:
+    """End this child of the prefork pool after `idle_s` seconds without a task; never where that is 0.
+
+    The solo pool too says that a process begins, but means the worker itself, which must stay.
+    """
+    if not idle_s or not _in_a_child():
+        return
+    rest = Rest(idle_s, _leave, lambda: any(name in sys.modules for name in HEAVY))
+    task_prerun.connect(lambda **_: rest.begin(), weak=False)
+    task_postrun.connect(lambda **_: rest.done(), weak=False)
+
+
+def _in_a_child() -> bool:
+    return current_process().name != "MainProcess"
 
 
 def _leave() -> None:

@@ -20,6 +20,10 @@ BEAT_SCHEDULE: dict[str, dict] = {
     "tail-events": {"schedule": DUTIES_S, "task": TAIL, "options": {"queue": LIVE}},
     "keep-engagement": {"schedule": DUTIES_S, "task": ENGAGEMENT, "options": {"queue": LIVE}},
     "embed-changed-items": {"schedule": 10.0, **_due(JobKind.EMBEDDINGS)},
+    "try-failed-media-again": {
+        "schedule": crontab(hour=2, minute=50),
+        **_due(JobKind.EMBEDDINGS, {"retry": True}),
+    },
     "update-changed-portraits": {"schedule": 60.0, **_due(JobKind.PROFILES, {"mode": "changed"})},
     "rebuild-snapshot": {"schedule": 30.0, **_due(JobKind.SNAPSHOT)},
     "update-search": {"schedule": 20.0, **_due(JobKind.SEARCH)},

@@ -11,9 +11,14 @@ from services.db.query_statistics import pending_feedback
 from services.search.index.search_index import current_index
 
 
-def search_is_due(connection: Connection, search: Path) -> bool:
-    """Whether the catalogue changed since the index was made, or something is to be counted."""
-    if current_index(search) is None or items_mark(connection) != get_checkpoint(connection, SEARCH_INDEX):
+def search_is_due(connection: Connection, search: Path | None) -> bool:
+    """Whether the catalogue changed since the index was made, or something is to be counted.
+
+    `search` is where the index lies; None where another host, which shares no home with this one, keeps it.
+    """
+    if search is not None and current_index(search) is None:
+        return True
+    if items_mark(connection) != get_checkpoint(connection, SEARCH_INDEX):
         return True
     known = get_checkpoint(connection, FEEDBACK)
     return pending_feedback(connection, 0 if known is None else known["below"])

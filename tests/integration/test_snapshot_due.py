@@ -1,5 +1,6 @@
 """When a new item snapshot is due: also when only what an ML engineer added to it changed."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +16,13 @@ from feature_repo.entities import item
 from feature_repo.sources import table_source
 from services.core.addresses import Addresses
 from services.core.paths import HomePaths
+from services.core.storage import ObjectStorage
 from services.core.types import JobKind
 from services.db.session import make_engine, transaction
 from services.features.offline.reader import OfflineReader
 from services.features.online.connection import repo_config
 from services.features.snapshot import ItemSnapshot, current_snapshot
+from services.features.snapshot_storage import push_snapshot
 from services.search import item_terms_store
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.item_terms import ItemTerms
@@ -60,12 +63,15 @@ class Shop:
             search_language="english",
             engine=self.engine,
             stores=stores,
+            storage=None,
         )
         self._url = database.database_url
 
-    def due(self) -> bool:
+    def due(self, kind: JobKind = JobKind.SNAPSHOT, **elsewhere: object) -> bool:
+        """Whether it is on this host, or where the worker's context differs so."""
+        context = SimpleNamespace(**{**vars(self._context), **elsewhere})
         with transaction(self.engine) as connection:
-            return is_due(connection, JobKind.SNAPSHOT, {}, self._context)
+            return is_due(connection, kind, {}, context)
 
     def build(self) -> None:
         Handlers(self._context).snapshot({}, lambda share: None)
@@ -129,6 +135,22 @@ def test_terms_of_changed_titles_are_there_before_the_snapshot_is(
     monkeypatch.setattr(item_terms_store, "build_item_terms", lambda *_: pytest.fail("a gateway made them again"))
     terms = item_terms_of(ItemSnapshot.open(served), SearchIndex.open(index).analyser, paths.search)
     assert set(terms.terms) == {"oil", "lamp"}
+
+
+@pytest.mark.parametrize("kind", [JobKind.SNAPSHOT, JobKind.SEARCH])
+def test_a_host_that_shares_no_home_asks_for_no_more_than_the_builder_left_undone(
+    shop: Shop, kind: JobKind, tmp_path: Path
+) -> None:
+    storage = ObjectStorage(f"memory://{uuid.uuid4().hex}")
+    push_snapshot(current_snapshot(HomePaths(tmp_path).snapshots), storage)
+    elsewhere = {"paths": HomePaths(tmp_path / "elsewhere"), "storage": storage}
+    assert not shop.due(kind, **elsewhere)
+    shop.execute("UPDATE items SET title = 'Oil lamp', updated_at = now() WHERE item_id = 'a'")
+    assert shop.due(kind, **elsewhere)
+
+
+def test_a_snapshot_that_the_storage_lacks_is_due(shop: Shop) -> None:
+    assert shop.due(storage=ObjectStorage(f"memory://{uuid.uuid4().hex}"))
 
 
 def test_a_source_that_went_away_leaves_its_report_to_the_job(shop: Shop) -> None:

@@ -77,6 +77,12 @@ def test_every_service_is_limited_in_cpu_memory_and_log(services: dict[str, dict
         assert "max-size" in service["logging"]["options"], name
 
 
+def test_workers_that_hold_whole_catalogues_have_one_child(services: dict[str, dict[str, Any]]) -> None:
+    for name in ("worker-cpu", "worker-gpu"):
+        command = services[name]["command"]
+        assert command[command.index("--concurrency") + 1] == "1", name
+
+
 def test_every_secret_must_be_given_and_none_has_a_default() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     for secret in SECRETS:

@@ -67,6 +67,10 @@ def pods() -> dict[str, Document]:
     }  # fmt: skip
 
 
+def serve_config() -> Document:
+    return yaml.safe_load(SERVICE["spec"]["serveConfigV2"])
+
+
 def containers(pod: Document) -> list[Document]:
     return pod["spec"]["containers"] + pod["spec"].get("initContainers", [])
 
@@ -122,7 +126,8 @@ def test_pods_run_without_privileges_within_limits(name: str) -> None:
     pod = pods()[name]
     assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
     assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in containers(pod):
+    beside = [SERVICE["spec"]["rayClusterConfig"]["autoscalerOptions"]] if name == "ray-head" else []
+    for container in containers(pod) + beside:
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -156,6 +161,28 @@ def test_nothing_enters_or_leaves_that_no_policy_lets() -> None:
     assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(private)
 
 
+def test_the_autoscaler_reaches_the_api_server() -> None:
+    (rule,) = named("NetworkPolicy")["autoscaler"]["spec"]["egress"]
+    assert "to" not in rule and {port["port"] for port in rule["ports"]} == {443, 6443}
+    assert named("NetworkPolicy")["autoscaler"]["spec"]["podSelector"]["matchLabels"] == {"ray.io/node-type": "head"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name, ready", [("ray-head", "/api/healthz"), ("ray-gateways", "/-/healthz")])
+def test_the_kubelet_asks_rays_nodes_itself(name: str, ready: str) -> None:
+    """Pods without probes get some from KubeRay that run wget, which the image lacks."""
+    from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+
+    asks = {"/api/healthz": DEFAULT_DASHBOARD_AGENT_LISTEN_PORT, "/-/healthz": serve_config()["http_options"]["port"]}
+    (container,) = containers(pods()[name])
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    paths = {}
+    for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
+        paths[kind] = container[kind]["httpGet"]["path"]
+        assert ports[container[kind]["httpGet"]["port"]] == asks[paths[kind]], kind
+    assert paths == {"startupProbe": "/api/healthz", "livenessProbe": "/api/healthz", "readinessProbe": ready}
+
+
 def test_every_portrait_variable_is_a_setting_or_asks_for_the_ready_file() -> None:
     known = {f"PORTRAIT_{name}".upper() for name in Settings.model_fields} | {"PORTRAIT_READY_FILE"}
     used = {variable for d in named("ConfigMap").values() for variable in d["data"]}
@@ -167,12 +194,19 @@ def test_every_portrait_variable_is_a_setting_or_asks_for_the_ready_file() -> No
 def test_the_serve_configuration_is_one_that_ray_takes() -> None:
     from ray.serve.schema import ServeDeploySchema
 
-    config = ServeDeploySchema.model_validate(yaml.safe_load(SERVICE["spec"]["serveConfigV2"]))
+    config = ServeDeploySchema.model_validate(serve_config())
     (application,) = config.applications
     module, _, name = application.import_path.partition(":")
     ingress = getattr(import_module(module), name)._bound_deployment
     behind = [bound._bound_deployment.name for bound in ingress.init_args]
     assert [d.name for d in application.deployments] == [ingress.name, *behind]
+
+
+def test_kuberay_finds_the_port_of_its_service() -> None:
+    """It makes none where the head's container has no port of this name."""
+    (head,) = containers(pods()["ray-head"])
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    assert ports["serve"] == serve_config()["http_options"]["port"]
 
 
 def test_nodes_of_a_cluster_run_serve_as_one_machine_does(tmp_path: Path) -> None:

@@ -92,13 +92,15 @@ def test_events_that_predict_nothing_leave_the_priors():
 
 def test_dwell_medians_are_shrunk_on_the_logarithmic_scale():
     table = log(*[("u", "a", "view", 0)] * 20, dwell_ms=[40_000] * 20)
-    medians, default = fit_dwell(table, CATALOGUE, prior_ms=10_000.0)
+    medians, views, default = fit_dwell(table, CATALOGUE, prior_ms=10_000.0)
     assert default == pytest.approx(20_000)  # as many views as pseudo-views: the geometric mean
+    assert views == {"Home": 20, "Lamps": 20}
     assert medians["Lamps"] == pytest.approx((40_000 * 20_000) ** 0.5)
 
 
 def test_forgotten_tabs_and_zero_dwell_are_left_out():
     assert fit_dwell(log(("u", "a", "view", 0), ("u", "a", "view", 1), dwell_ms=[0, 10**9]), CATALOGUE, 7.0) == (
+        {},
         {},
         7.0,
     )

@@ -2,7 +2,11 @@
 
 import threading
 
-from services.workers.resting import Rest
+import pytest
+from billiard import get_context
+from celery.signals import task_postrun, task_prerun
+
+from services.workers.resting import Rest, rest_when_idle
 
 SOON, LATE = 0.05, 5.0
 
@@ -38,3 +42,26 @@ def test_a_child_that_never_worked_stays():
     ended = threading.Event()
     Rest(SOON, ended.set, lambda: True)
     assert not ended.wait(4 * SOON)
+
+
+def listeners() -> int:
+    return len(task_prerun.receivers) + len(task_postrun.receivers)
+
+
+def test_a_worker_that_runs_its_tasks_itself_never_rests():
+    before = listeners()
+    rest_when_idle(60.0)  # as the solo pool has it called
+    assert listeners() == before
+
+
+@pytest.mark.parametrize("idle_s, more", [(60.0, 2), (0.0, 0)])
+def test_a_child_of_the_pool_rests_where_it_is_to(idle_s: float, more: int):
+    def child() -> None:
+        before = listeners()
+        rest_when_idle(idle_s)
+        raise SystemExit(listeners() - before)
+
+    process = get_context("fork").Process(target=child)
+    process.start()
+    process.join(LATE)
+    assert process.exitcode == more
