@@ -114,7 +114,8 @@ def recompute_profiles(
     All users with events when neither is given; those of `user_ids` and those touched since `since` (by arrival)
     otherwise. Later events than `as_of` are left out. Users without events, and those who refused personalisation,
     lose their portraits in both stores. Each chunk of users is one transaction and written online after its commit,
-    so an interrupted run leaves whole portraits, and running again with the same `as_of` changes nothing more.
+    so an interrupted run leaves whole portraits, and running again with the same `as_of` changes nothing more. A run of
+    all users deletes what is older than the configuration's `retention`.
 
     `keep_states` is for the present, beside live updates: the states that updates go on from are compared with what
     all events give (`RecomputeReport.drift`) and replaced; portraits are as of the moment they are made.
@@ -138,8 +139,9 @@ def recompute_profiles(
     run.follow_catalogue()
     with transaction(engine) as connection:
         run.erase_departed(connection, wanted)
-    with run.report.timed("prune"), transaction(engine) as connection:
-        run.report.pruned = prune_profiles(connection, as_of - timedelta(seconds=run.config.retention))
+    if wanted is None:
+        with run.report.timed("prune"), transaction(engine) as connection:
+            run.report.pruned = prune_profiles(connection, as_of - timedelta(seconds=run.config.retention))
     return run.report
 
 

@@ -27,7 +27,7 @@ from services.db.session import transaction
 from services.db.store_marks import database_time
 from services.features.snapshot import ItemSnapshot
 from services.profiles.co_engagement import co_engagement_pairs
-from services.profiles.config import DAY, ProfileConfig
+from services.profiles.config import ProfileConfig
 from services.profiles.engagement_drift import engagement_drift
 from services.profiles.engagement_features import served_exposure
 from services.profiles.engagement_tail import ITEMS_A_TICK, EngagementTail
@@ -61,8 +61,6 @@ TICK_WAIT_S = 600.0
 CO_ENGAGEMENT_COLUMNS = ("user_id", "item_id", "type", "timestamp")
 BESIDE_THE_TAIL = ProfileConfig(users_per_chunk=256, events_per_chunk=25_000)
 """Small chunks: the states of a chunk are locked, and new events of its users wait for it."""
-OF_SOME_USERS = replace(BESIDE_THE_TAIL, retention=100 * 365 * DAY)
-"""The same, but nothing is old: what was superseded goes with the nightly run of all users."""
 
 BESIDE = timedelta(seconds=10)
 """Feast compares times and then writes: items that changed while all were written are written again afterwards."""
@@ -196,7 +194,7 @@ class Handlers:
             since=since,
             as_of=datetime.now(UTC),
             progress=progress,
-            config=BESIDE_THE_TAIL if everybody else OF_SOME_USERS,
+            config=BESIDE_THE_TAIL,
             keep_states=True,
         )
         with transaction(context.engine) as connection:
@@ -221,7 +219,7 @@ class Handlers:
             user_ids=user_ids,
             as_of=datetime.now(UTC),
             progress=progress,
-            config=OF_SOME_USERS,
+            config=BESIDE_THE_TAIL,
             keep_states=True,
             from_states=True,
         )
