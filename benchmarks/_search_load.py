@@ -2,7 +2,8 @@
 
 `python -m benchmarks._search_load PORT CLIENTS SECONDS FILE` sends the queries of a JSON file in a loop; with SECONDS 0
 each once, one after the other, and prints how each was answered. With a last argument `suggest` it asks for the
-completions of the file's texts instead, in a loop.
+completions of the file's texts instead, in a loop; with `anew` each search has a filter that lets everything through,
+under which no query has been asked before.
 """
 
 import asyncio
@@ -26,9 +27,10 @@ def user_id(at: int) -> str:
     return f"user-{at % USERS:06d}"
 
 
-def body(query: str, at: int) -> bytes:
+def body(query: str, at: int, *, anew: bool = False) -> bytes:
     """One search of one of the users."""
-    return json.dumps({"query": query, "user_id": user_id(at), "count": 20}).encode()
+    wanted = {"filter": {"available": None}} if anew else {}
+    return json.dumps({"query": query, "user_id": user_id(at), "count": 20} | wanted).encode()
 
 
 def raw_request(content: bytes) -> bytes:
@@ -42,12 +44,12 @@ def raw_suggestion(typed: str, at: int) -> bytes:
     return f"GET /v1/suggest?q={quote(typed)}&user_id={user_id(at)} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode()
 
 
-def once(port: int, queries: list[str]) -> dict[str, Any]:
+def once(port: int, queries: list[str], *, anew: bool = False) -> dict[str, Any]:
     """Each query once: latencies in milliseconds, by how its vector came, and median stages."""
     spent: dict[str, list[float]] = {}
     stages: dict[str, list[float]] = {}
     for at, query in enumerate(queries):
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/search", body(query, at))
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/search", body(query, at, anew=anew))
         request.add_header("content-type", "application/json")
         began = time.perf_counter()
         with urllib.request.urlopen(request) as answer:
@@ -76,4 +78,4 @@ if __name__ == "__main__":
         ]
         print(json.dumps(asyncio.run(load(port, clients, seconds, requests))))
     else:
-        print(json.dumps(once(port, asked)))
+        print(json.dumps(once(port, asked, anew=sys.argv[5:] == ["anew"])))

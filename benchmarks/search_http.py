@@ -2,8 +2,9 @@
 what encoding adds.
 
 The catalogue is Home Depot's judged products (../shared/data), searched with the queries that people typed, by users
-with full portraits. Query vectors are cached but where the point is that they are not: there each query is new, and
-what it takes longer is set against the encoder's own time, measured in the same run with as many threads. Suggestions
+with full portraits, each query again and again, as a shop's frequent ones are: `cached_vector_other_filter` is what one
+takes whose vector alone is known. Where the point is that vectors are not cached each query is new, and how long it waits
+for its vector is set against the encoder's own time, measured in the same run with as many threads. Suggestions
 are asked for at each letter of queries as they are typed; all queries are known, as if two people had asked each.
 
 Run: `python -m benchmarks.search_http`.
@@ -74,9 +75,10 @@ def run() -> dict[str, Any]:
         typed = [query[:end] for query in known[:TYPED] for end in range(1, len(query) + 1)]
         _check_suggestions(port, typed[0])
         suggest = _send(port, home, typed, 1, SECONDS, "suggest")
+        anew = _send(port, home, known, 1, 0.0, "anew")
         fresh = _send(port, home, unknown, 1)
         own = _encoder_alone(unknown)
-    added = fresh["p50_ms"].get("encoded", np.inf) - again["p50_ms"]["cached"]
+    added = fresh["stages"]["encoder"]
     ratio = round(added / own["p50_ms"], 3)
     fast = one["p50_ms"] <= P50_MS and one["p99_ms"] <= P99_MS and suggest["p99_ms"] <= SUGGEST_P99_MS
     return {
@@ -92,6 +94,7 @@ def run() -> dict[str, Any]:
             "uncached": {"added_ms": round(added, 3), "of_the_encoders_own": ratio, "bar": ADDED, "encoder_alone": own},
             "first_time": first,
             "cached": again,
+            "cached_vector_other_filter": anew,
             "fresh": fresh,
         },
     }
