@@ -3,9 +3,9 @@ what encoding adds.
 
 The catalogue is Home Depot's judged products (../shared/data), searched with the queries that people typed, by users
 with full portraits, each query again and again, as a shop's frequent ones are: `cached_vector_other_filter` is what one
-takes whose vector alone is known. Where vectors are not cached each query is new, and how long it waits for its vector is
-set against the encoder's own time, measured in the same run with as many threads. Suggestions
-are asked for at each letter of queries as they are typed; all queries are known, as if two people had asked each.
+takes whose vector alone is known. Where vectors are not cached each query is new, and how long it waits for its vector
+is set against the encoder's own time, measured in the same run with as many threads. Suggestions are asked for at each
+letter of queries as they are typed; all queries are known, as if two people had asked each.
 
 Run: `python -m benchmarks.search_http`.
 """
