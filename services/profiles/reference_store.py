@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection
 
+from services.db.checkpoints import get_checkpoint, set_checkpoint
 from services.db.pending import Reason, enqueue_updated_since
 from services.db.reference import event_volume, item_groups, read_reference, sample_events, write_reference
 from services.profiles.reference import ReferenceStatistics
@@ -13,6 +15,11 @@ from services.profiles.reference_fit import fit_reference
 
 FIT_WINDOW = timedelta(days=180)
 SAMPLE_ROWS = 1_000_000
+REFERENCE = "reference"
+"""The checkpoint of the last fit: `at` (ISO 8601), and of how many `events` it was."""
+FEW = 100_000
+AGAIN, GROWN = timedelta(days=1), 1.05
+"""Where there are more than a `FEW` events, they are read again after a day, or when there are so many times as many."""
 SMALLEST_CHANGE = 0.05
 """Relative change of a statistic below which the old version stays: each new one recomputes every profile."""
 
@@ -27,10 +34,13 @@ def refit_reference(connection: Connection, as_of: datetime) -> ReferenceStatist
     """Fit the statistics to a sample of the last half year and store them as a new version if they changed notably.
 
     Returns the statistics in force afterwards. A new version has every portrait made anew. The prior of every fit is
-    the defaults, so that fits do not drift.
+    the defaults, so that fits do not drift. A fit that was made lately of about as many events stands.
     """
     since = as_of - FIT_WINDOW
     volume = event_volume(connection, since, as_of)
+    if _stands(get_checkpoint(connection, REFERENCE), volume, as_of):
+        return load_reference(connection)
+    set_checkpoint(connection, REFERENCE, {"at": as_of.isoformat(), "events": volume})
     share = min(1.0, SAMPLE_ROWS / max(volume, 1))
     fitted = fit_reference(sample_events(connection, since, as_of, share), item_groups(connection), as_of=as_of)
     current = load_reference(connection)
@@ -39,6 +49,13 @@ def refit_reference(connection: Connection, as_of: datetime) -> ReferenceStatist
     version = write_reference(connection, fitted.to_json())
     enqueue_updated_since(connection, None, None, Reason.REBUILD)
     return replace(fitted, version=version)
+
+
+def _stands(fitted: dict[str, Any] | None, volume: int, as_of: datetime) -> bool:
+    """Whether the last fit need not be made again."""
+    if fitted is None or volume <= FEW:
+        return False
+    return volume < GROWN * fitted["events"] and as_of - datetime.fromisoformat(fitted["at"]) < AGAIN
 
 
 def differs(old: ReferenceStatistics, new: ReferenceStatistics) -> bool:

@@ -1,9 +1,11 @@
 """When the shop's statistics have changed enough that every portrait is made anew."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from services.profiles.reference import ReferenceStatistics
-from services.profiles.reference_store import differs
+from services.profiles.reference_store import FEW, _stands, differs
 
 
 def statistics(default: float = 20_000.0, /, **dwell: tuple[float, int]) -> ReferenceStatistics:
@@ -46,3 +48,21 @@ def test_versions_from_before_views_were_counted_are_compared_too():
     old = {key: value for key, value in BEFORE.to_json().items() if key != "dwell_views"}
     assert not differs(ReferenceStatistics.from_json(old), BEFORE)
     assert differs(ReferenceStatistics.from_json(old), statistics(Lamps=(25_000, 6_000), Chairs=(30_000, 4_000)))
+
+
+@pytest.mark.parametrize(
+    ("events", "later", "stands"),
+    [
+        (2 * FEW, timedelta(hours=1), True),
+        (round(2.2 * FEW), timedelta(hours=1), False),
+        (2 * FEW, timedelta(days=1), False),
+    ],
+)
+def test_a_fit_of_many_events_stands_for_a_day_unless_they_grow(events: int, later: timedelta, stands: bool):
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    assert _stands({"at": now.isoformat(), "events": 2 * FEW}, events, now + later) is stands
+
+
+def test_few_events_are_fitted_each_time():
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    assert not _stands({"at": now.isoformat(), "events": FEW}, FEW, now) and not _stands(None, 10 * FEW, now)
