@@ -19,7 +19,7 @@ REFERENCE = "reference"
 """The checkpoint of the last fit: `at` (ISO 8601), and of how many `events` it was."""
 FEW = 100_000
 AGAIN, GROWN = timedelta(days=1), 1.05
-"""Where there are more than a `FEW` events, they are read again after a day, or when there are so many times as many."""
+"""More than a `FEW` events are read again after a day, or when there are so many times as many."""
 SMALLEST_CHANGE = 0.05
 """Relative change of a statistic below which the old version stays: each new one recomputes every profile."""
 
