@@ -108,14 +108,15 @@ def recompute_profiles(
     config: ProfileConfig | None = None,
     keep_states: bool = False,
     from_states: bool = False,
+    prune: bool = True,
 ) -> RecomputeReport:
     """Compute portraits as of `as_of` (timezone-aware) and write them to the feature tables and the online store.
 
     All users with events when neither is given; those of `user_ids` and those touched since `since` (by arrival)
     otherwise. Later events than `as_of` are left out. Users without events, and those who refused personalisation,
     lose their portraits in both stores. Each chunk of users is one transaction and written online after its commit,
-    so an interrupted run leaves whole portraits, and running again with the same `as_of` changes nothing more. A run of
-    all users deletes what is older than the configuration's `retention`.
+    so an interrupted run leaves whole portraits, and running again with the same `as_of` changes nothing more. `prune`
+    deletes what is older than the configuration's `retention`, of everybody.
 
     `keep_states` is for the present, beside live updates: the states that updates go on from are compared with what
     all events give (`RecomputeReport.drift`) and replaced; portraits are as of the moment they are made.
@@ -139,7 +140,7 @@ def recompute_profiles(
     run.follow_catalogue()
     with transaction(engine) as connection:
         run.erase_departed(connection, wanted)
-    if wanted is None:
+    if prune:
         with run.report.timed("prune"), transaction(engine) as connection:
             run.report.pruned = prune_profiles(connection, as_of - timedelta(seconds=run.config.retention))
     return run.report

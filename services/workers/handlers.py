@@ -195,6 +195,7 @@ class Handlers:
             as_of=datetime.now(UTC),
             progress=progress,
             config=BESIDE_THE_TAIL,
+            prune=everybody,
             keep_states=True,
         )
         with transaction(context.engine) as connection:
@@ -220,6 +221,7 @@ class Handlers:
             as_of=datetime.now(UTC),
             progress=progress,
             config=BESIDE_THE_TAIL,
+            prune=False,
             keep_states=True,
             from_states=True,
         )
