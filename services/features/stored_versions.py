@@ -46,14 +46,14 @@ class StoredKind:
     cure: str
 
 
-def stored_version(kind: StoredKind, storage: ObjectStorage) -> str | None:
-    """The name of the storage's current version, None where it has none.
+def stored_version(name: str, storage: ObjectStorage) -> str | None:
+    """The storage's current version of the kind of this name, None where it has none.
 
     Raises:
         CorruptArtefact: it is no name.
         DependencyDown: the storage does not answer.
     """
-    named = storage.read(f"{kind.name}/{CURRENT}")
+    named = storage.read(f"{name}/{CURRENT}")
     return None if named is None else plain(named.decode(errors="replace").strip())
 
 
@@ -67,8 +67,8 @@ def push_version(
 ) -> None:
     """Upload a version, unless it is there, make it the current one there, and delete those long replaced.
 
-    `beside`: files that lie with it in the storage and are not fetched with it. `again`: upload it although it is there,
-    as what is there is damaged.
+    `beside`: files that lie with it in the storage and are not fetched with it. `again`: upload it although it is
+    there, as what is there is damaged.
 
     Raises:
         CorruptArtefact: the folder is not whole.
@@ -80,10 +80,15 @@ def push_version(
         storage.upload(folder, name, last=MANIFEST)
     for file, data in beside.items():
         storage.write(f"{name}/{file}", data)
-    storage.write(f"{kind.name}/{CURRENT}", folder.name.encode())
-    for version in storage.folders(kind.name)[:-KEPT]:
-        if version != folder.name:
-            storage.delete(f"{kind.name}/{version}")
+    make_stored_current(kind.name, folder.name, storage)
+
+
+def make_stored_current(name: str, version: str, storage: ObjectStorage) -> None:
+    """Make a version, which is there, the current one of its kind in the storage, and delete those long replaced."""
+    storage.write(f"{name}/{CURRENT}", version.encode())
+    for other in storage.folders(name)[:-KEPT]:
+        if other != version:
+            storage.delete(f"{name}/{other}")
 
 
 def pull_version(kind: StoredKind, root: Path, storage: ObjectStorage) -> Path | None:
@@ -96,7 +101,7 @@ def pull_version(kind: StoredKind, root: Path, storage: ObjectStorage) -> Path |
         CorruptArtefact: what the storage holds is not what its manifest says. What is current here stays so.
         DependencyDown: the storage does not answer.
     """
-    version = stored_version(kind, storage)
+    version = stored_version(kind.name, storage)
     if version is None:
         return None
     folder, current = root / version, current_folder(root)

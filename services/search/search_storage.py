@@ -1,0 +1,96 @@
+"""What workers publish for search, in object storage: `search/`, `suggest/`, `query-memory/` and `synonyms/`.
+
+Beside an index lies which items it was made of (`catalogue_state`): with both, another worker brings it up to date.
+"""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from services.core.errors import NotFound
+from services.core.paths import HomePaths
+from services.core.storage import ObjectStorage
+from services.features.stored_file import pull_file, push_file, replace_file
+from services.features.stored_versions import StoredKind, follow_version, pull_version, push_version
+from services.search.catalogue_state import FILE as STATE
+from services.search.catalogue_state import state_version
+from services.search.index.build import prune as prune_indexes
+from services.search.index.manifest import SearchManifest
+from services.search.index.manifest import read_manifest as read_index
+from services.search.query_memory import FILE as MEMORY
+from services.search.suggest.build import SuggestManifest
+from services.search.suggest.build import prune as prune_suggestions
+from services.search.suggest.build import read_manifest as read_suggestions
+from services.search.synonyms import FILE as SYNONYMS
+from services.search.synonyms import SynonymFile
+
+IN_USE_S = 120.0
+"""An index may follow another within seconds: what was fetched is in use no longer than this after it was replaced."""
+REBUILD = "run `portrait search rebuild`"
+INDEXES = StoredKind(
+    "search", SearchManifest, read_index, partial(prune_indexes, in_use_s=IN_USE_S), "search index", REBUILD
+)
+SUGGESTIONS = StoredKind(
+    "suggest", SuggestManifest, read_suggestions, partial(prune_suggestions, in_use_s=IN_USE_S), "suggestions", REBUILD
+)
+MEMORY_NAME = "query-memory"
+STORED_SYNONYMS = f"synonyms/{SYNONYMS}"
+REPLACED = ".replaced"
+
+
+def served_parts(paths: HomePaths, storage: ObjectStorage) -> tuple[Callable[[], object], ...]:
+    """What fetches each thing that search reads, where the storage has another one than this home. Each raises
+    CorruptArtefact where what is stored is damaged, and DependencyDown."""
+    return (
+        partial(pull_version, INDEXES, paths.search, storage),
+        partial(pull_version, SUGGESTIONS, paths.suggest, storage),
+        partial(pull_file, paths.search / MEMORY, MEMORY_NAME, storage),
+        partial(pull_synonyms, paths.search, storage),
+    )
+
+
+def push_index(search: Path, version: str, storage: ObjectStorage, *, again: bool = False) -> None:
+    """Publish an index in the storage (see `push_version`), and which items it was made of."""
+    push_version(INDEXES, search / version, storage, {STATE: (search / STATE).read_bytes()}, again=again)
+
+
+def follow_index(search: Path, storage: ObjectStorage) -> tuple[Path | None, bool]:
+    """Make the storage's index the current one here, to be brought up to date (see `follow_version`)."""
+    folder, damaged = follow_version(INDEXES, search, storage)
+    if folder is not None and state_version(search) != folder.name:
+        state = storage.read(f"{INDEXES.name}/{folder.name}/{STATE}")
+        if state is not None:
+            replace_file(search / STATE, state)
+    return folder, damaged
+
+
+def push_memory(search: Path, storage: ObjectStorage) -> None:
+    """Publish the query memory in the storage."""
+    push_file(search / MEMORY, MEMORY_NAME, storage)
+
+
+def push_synonyms(search: Path, storage: ObjectStorage) -> None:
+    """Publish the synonyms of this home: they are all hosts' from now on.
+
+    Raises:
+        NotFound: this home has none.
+        ConfigurationError: the file is not as it should be; the detail says where.
+    """
+    path = search / SYNONYMS
+    if not path.is_file():
+        raise NotFound(f"There is no {path}: write it first")
+    SynonymFile.read(path)
+    storage.write(STORED_SYNONYMS, path.read_bytes())
+
+
+def pull_synonyms(search: Path, storage: ObjectStorage) -> None:
+    """Put the storage's synonyms, where it has some, in place of those of this home, which stay beside them as
+    `synonyms.toml.replaced`."""
+    stored, path = storage.read(STORED_SYNONYMS), search / SYNONYMS
+    present = path.read_bytes() if path.is_file() else None
+    if stored is None or stored == present:
+        return
+    if present is not None:
+        shutil.copy2(path, path.with_name(path.name + REPLACED))
+    replace_file(path, stored)
