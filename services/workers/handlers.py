@@ -12,6 +12,7 @@ from services.core.addresses import Addresses
 from services.core.errors import NotReady
 from services.core.paths import HomePaths
 from services.core.settings import Settings
+from services.core.storage import ObjectStorage
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
 from services.db.embeddings import users_holding_changed
@@ -82,6 +83,9 @@ class HandlerContext(Protocol):
 
     @property
     def engine(self) -> Engine: ...
+
+    @property
+    def storage(self) -> ObjectStorage | None: ...
 
     @property
     def encoders(self) -> "EncoderSet": ...
@@ -244,7 +248,7 @@ class Handlers:
         with transaction(context.engine) as connection:
             set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
         progress(0.9)
-        index = bring_index(context.engine, context.paths.search, context.search_language)
+        index = bring_index(context.engine, context.paths.search, context.search_language, storage=context.storage)
         return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows, "search": index}
 
     def _make_terms(self, snapshot: Path) -> None:
@@ -256,7 +260,14 @@ class Handlers:
         """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""
         everything = parameters.get("mode") == "all"
         context = self._context
-        return update_search(context.engine, context.paths, context.search_language, progress, everything=everything)
+        return update_search(
+            context.engine,
+            context.paths,
+            context.search_language,
+            progress,
+            everything=everything,
+            storage=context.storage,
+        )
 
     def _item_to_item(self, items: pa.Table) -> pa.Table:
         with transaction(self._context.engine) as connection:

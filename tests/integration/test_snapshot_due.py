@@ -27,6 +27,7 @@ from services.search import item_terms_store
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.item_terms import ItemTerms
 from services.search.item_terms_store import item_terms_of
+from services.search.search_storage import push_index
 from services.search.text.analyser import Analyser
 from services.workers import handlers
 from services.workers.due import is_due
@@ -142,15 +143,18 @@ def test_a_host_that_shares_no_home_asks_for_no_more_than_the_builder_left_undon
     shop: Shop, kind: JobKind, tmp_path: Path
 ) -> None:
     storage = ObjectStorage(f"memory://{uuid.uuid4().hex}")
-    push_snapshot(current_snapshot(HomePaths(tmp_path).snapshots), storage)
+    paths = HomePaths(tmp_path)
+    push_snapshot(current_snapshot(paths.snapshots), storage)
+    push_index(paths.search, current_index(paths.search).name, storage)
     elsewhere = {"paths": HomePaths(tmp_path / "elsewhere"), "storage": storage}
     assert not shop.due(kind, **elsewhere)
     shop.execute("UPDATE items SET title = 'Oil lamp', updated_at = now() WHERE item_id = 'a'")
     assert shop.due(kind, **elsewhere)
 
 
-def test_a_snapshot_that_the_storage_lacks_is_due(shop: Shop) -> None:
-    assert shop.due(storage=ObjectStorage(f"memory://{uuid.uuid4().hex}"))
+@pytest.mark.parametrize("kind", [JobKind.SNAPSHOT, JobKind.SEARCH])
+def test_what_the_storage_lacks_is_due(shop: Shop, kind: JobKind) -> None:
+    assert shop.due(kind, storage=ObjectStorage(f"memory://{uuid.uuid4().hex}"))
 
 
 def test_a_source_that_went_away_leaves_its_report_to_the_job(shop: Shop) -> None:
