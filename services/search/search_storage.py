@@ -70,18 +70,29 @@ def push_memory(search: Path, storage: ObjectStorage) -> None:
     push_file(search / MEMORY, MEMORY_NAME, storage)
 
 
-def push_synonyms(search: Path, storage: ObjectStorage) -> None:
-    """Publish the synonyms of this home: they are all hosts' from now on.
+def push_synonyms(path: Path, storage: ObjectStorage) -> SynonymFile:
+    """Publish the synonyms of a file, and return them: they are all hosts' from now on.
 
     Raises:
-        NotFound: this home has none.
-        ConfigurationError: the file is not as it should be; the detail says where.
+        NotFound: there is no such file.
+        ConfigurationError: it is not as it should be; the detail says where.
     """
-    path = search / SYNONYMS
     if not path.is_file():
         raise NotFound(f"There is no {path}: write it first")
-    SynonymFile.read(path)
-    storage.write(STORED_SYNONYMS, path.read_bytes())
+    content = path.read_bytes()
+    synonyms = SynonymFile.parse(content, path)
+    storage.write(STORED_SYNONYMS, content)
+    return synonyms
+
+
+def stored_synonyms(storage: ObjectStorage) -> SynonymFile | None:
+    """The storage's synonyms, None where it has none.
+
+    Raises:
+        ConfigurationError: what it has cannot be read.
+    """
+    content = storage.read(STORED_SYNONYMS)
+    return None if content is None else SynonymFile.parse(content, f"{storage.url}/{STORED_SYNONYMS}")
 
 
 def pull_synonyms(search: Path, storage: ObjectStorage) -> None:

@@ -110,7 +110,7 @@ def test_training_on_a_host_that_has_nothing_fetches_what_it_needs(storage: Obje
     QueryMemory.of(pa.table({"query": ["oak"], "item_id": ["a2"], "weight": [9.0]})).write(worker.search)
     push_memory(worker.search, storage)
     (worker.search / SYNONYMS).write_bytes(COUCH)
-    push_synonyms(worker.search, storage)
+    push_synonyms(worker.search / SYNONYMS, storage)
     shop = open_shop(settings, encoders)
     assert sorted(shop.pipeline.search(None, SearchRequest("couch"), None, SECONDS).item_ids) == ["a4", "a5"]
     assert shop.search == trainer.search and len(QueryMemory.read(shop.search) or ()) == 1
@@ -235,7 +235,7 @@ def test_the_storages_synonyms_win_and_what_they_replace_stays_beside_them(
     (there / SYNONYMS).write_text("groups = []")
     pull_synonyms(there, storage)
     assert (there / SYNONYMS).read_text() == "groups = []"
-    push_synonyms(here, storage)
+    push_synonyms(here / SYNONYMS, storage)
     pull_synonyms(there, storage)
     assert (there / SYNONYMS).read_bytes() == COUCH
     assert (there / f"{SYNONYMS}.replaced").read_text() == "groups = []"
@@ -243,8 +243,8 @@ def test_the_storages_synonyms_win_and_what_they_replace_stays_beside_them(
 
 def test_synonyms_that_cannot_be_read_are_not_published(storage: ObjectStorage, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
-        push_synonyms(tmp_path, storage)
+        push_synonyms(tmp_path / SYNONYMS, storage)
     (tmp_path / SYNONYMS).write_text("groups = 7")
     with pytest.raises(ConfigurationError):
-        push_synonyms(tmp_path, storage)
+        push_synonyms(tmp_path / SYNONYMS, storage)
     assert storage.read(f"synonyms/{SYNONYMS}") is None
