@@ -26,7 +26,13 @@ log = get_logger("storage")
 
 
 class ManifestOfFiles(Protocol):
-    """What a manifest of any kind has: each file by its path within the folder."""
+    """What a manifest of any kind has: when it was made, epoch seconds, and each file by its path in the folder."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def created(self) -> float: ...
 
     @property
     def files(self) -> dict[str, FileEntry]: ...
@@ -55,6 +61,17 @@ def stored_version(name: str, storage: ObjectStorage) -> str | None:
     """
     named = storage.read(f"{name}/{CURRENT}")
     return None if named is None else plain(named.decode(errors="replace").strip())
+
+
+def stored_manifest(kind: StoredKind, storage: ObjectStorage) -> ManifestOfFiles | None:
+    """The manifest of the storage's current version, None where it has none.
+
+    Raises:
+        CorruptArtefact: there should be one, and is none.
+        DependencyDown: the storage does not answer.
+    """
+    version = stored_version(kind.name, storage)
+    return None if version is None else _stored(kind, version, storage)[1]
 
 
 def push_version(
@@ -109,11 +126,10 @@ def pull_version(kind: StoredKind, root: Path, storage: ObjectStorage) -> Path |
         return folder
     if not _is_whole(kind, folder):  # one of another format is: fetching it again would not help
         shutil.rmtree(folder, ignore_errors=True)
-        name = f"{kind.name}/{version}"
-        written = storage.read(f"{name}/{MANIFEST}")
-        digests = {file: entry.sha256 for file, entry in _files(kind, name, written).items()}
-        assert written is not None  # `_files` refuses it
-        storage.fetch(name, folder, digests, {MANIFEST: written}, like=folder if current is None else current)
+        written, manifest = _stored(kind, version, storage)
+        digests = {file: entry.sha256 for file, entry in manifest.files.items()}
+        like = folder if current is None else current
+        storage.fetch(f"{kind.name}/{version}", folder, digests, {MANIFEST: written}, like)
     kind.read(folder)
     make_current(root, version)
     kind.prune(root)
@@ -143,13 +159,16 @@ def _is_whole(kind: StoredKind, folder: Path) -> bool:
     return True
 
 
-def _files(kind: StoredKind, name: str, written: bytes | None) -> dict[str, FileEntry]:
+def _stored(kind: StoredKind, version: str, storage: ObjectStorage) -> tuple[bytes, ManifestOfFiles]:
+    """The manifest as it is in the storage."""
+    name = f"{kind.name}/{version}"
+    written = storage.read(f"{name}/{MANIFEST}")
     if written is None:
         raise CorruptArtefact(f"{name} in the storage has no manifest: {kind.cure}")
     try:
-        files = msgspec.json.decode(written, type=kind.manifest).files
+        manifest = msgspec.json.decode(written, type=kind.manifest)
     except msgspec.DecodeError as error:
         raise CorruptArtefact(f"{name} in the storage is no {kind.what}: {kind.cure}") from error
-    if not files:
+    if not manifest.files:
         raise CorruptArtefact(f"{name} in the storage names no files: {kind.cure}")
-    return files
+    return written, manifest

@@ -9,6 +9,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from search_shop import ITEMS, NOW, SECONDS, build_snapshot, item_table
 
+from services.cli.doctor import check_storage
 from services.core.errors import ConfigurationError, CorruptArtefact, DependencyDown, NotFound, NotReady
 from services.core.metrics import ServingMetrics
 from services.core.paths import HomePaths
@@ -248,3 +249,14 @@ def test_synonyms_that_cannot_be_read_are_not_published(storage: ObjectStorage, 
     with pytest.raises(ConfigurationError):
         push_synonyms(tmp_path / SYNONYMS, storage)
     assert storage.read(f"synonyms/{SYNONYMS}") is None
+
+
+def test_the_doctor_says_what_the_storage_has_and_what_is_wrong_with_it(storage: ObjectStorage, tmp_path: Path) -> None:
+    assert check_storage(storage.url).level == "ok" and "none yet" in check_storage(storage.url).found
+    version = built(tmp_path / "search")
+    push_index(tmp_path / "search", version, storage)
+    assert f"search index {version}" in check_storage(storage.url).found
+    storage.write("search/current", b"gone")
+    assert (check_storage(storage.url).level, "search/gone" in check_storage(storage.url).found) == ("wrong", True)
+    (tmp_path / "file").write_text("no folder")
+    assert check_storage((tmp_path / "file" / "x").as_uri()).level == "wrong"
