@@ -17,6 +17,7 @@ from services.db.items import item_versions, items_mark, read_items, read_names
 from services.db.query_feedback import attribute
 from services.db.query_statistics import query_item_weights, successful_queries
 from services.db.session import transaction
+from services.db.turns import in_turn
 from services.features.stored_versions import follow_version, push_version
 from services.search.catalogue_state import difference, write_state
 from services.search.index.build import build_index, prune, publish, update_index
@@ -30,6 +31,7 @@ from services.search.suggest.build import publish as publish_suggestions
 from services.search.suggest.build import read_manifest as read_suggestions
 from services.search.text.analyser import AnalyserConfig
 
+TURN = "search-index"
 SUGGESTED_S = 600.0
 MOST_ASKED = 50_000
 UPDATED_SHARE = 0.2
@@ -67,11 +69,19 @@ def bring_index(
     """An index of the catalogue as it is, published: the published one with what changed, or one that is built anew.
 
     `language`: whose stems it uses; another one than the published index's builds anew, and so does a damaged index.
-    `storage`: its index is the published one, whatever lies here.
+    `storage`: its index is the published one, whatever lies here. Workers of all hosts take turns: each goes on from
+    what the one before published.
 
     Raises:
         DependencyDown: the storage does not answer. What is published stays so.
     """
+    with in_turn(engine, TURN):
+        return _bring_index(engine, search, language, everything, storage)
+
+
+def _bring_index(
+    engine: Engine, search: Path, language: str, everything: bool, storage: ObjectStorage | None
+) -> dict[str, Any]:
     now = datetime.now(UTC)
     stored, damaged = (None, False) if storage is None else follow_index(search, storage)
     with transaction(engine) as connection:

@@ -1,6 +1,7 @@
 """The search index follows the catalogue, and what people do reaches the query memory."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,14 @@ def test_hosts_that_share_no_home_follow_one_index(engine: Engine, storage: Obje
     again = bring_index(engine, first.search, "english", storage=storage)
     assert (again["how"], again["changed"]) == ("updated", 1)
     assert items_of(first.search) == ["bed", "desk", "lamp", "sofa", "stool", "vase"]
+
+
+def test_workers_take_turns_and_go_on_from_each_other(engine: Engine, storage: ObjectStorage, tmp_path: Path):
+    def bring(home: str) -> str:
+        return bring_index(engine, tmp_path / home, "english", storage=storage)["how"]
+
+    with ThreadPoolExecutor(2) as workers:
+        assert sorted(workers.map(bring, ("first", "second"))) == ["built", "unchanged"]
 
 
 def test_an_index_of_before_there_was_a_storage_goes_there(engine: Engine, storage: ObjectStorage, tmp_path: Path):
