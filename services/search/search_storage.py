@@ -1,4 +1,5 @@
-"""What workers publish for search, in object storage: `search/`, `suggest/`, `query-memory/` and `synonyms/`.
+"""What workers publish for search, in object storage: `search/`, `suggest/`, `search-terms/`, `query-memory/` and
+`synonyms/`.
 
 Beside an index lies which items it was made of (`catalogue_state`): with both, another worker brings it up to date.
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 from services.core.errors import NotFound
 from services.core.paths import HomePaths
 from services.core.storage import ObjectStorage
+from services.features.snapshot import ItemSnapshot
 from services.features.stored_file import pull_file, push_file, replace_file
 from services.features.stored_versions import StoredKind, follow_version, pull_version, push_version
 from services.search.catalogue_state import FILE as STATE
@@ -18,12 +20,16 @@ from services.search.catalogue_state import state_version
 from services.search.index.build import prune as prune_indexes
 from services.search.index.manifest import SearchManifest
 from services.search.index.manifest import read_manifest as read_index
+from services.search.item_terms_store import FOLDER as TERMS_FOLDER
+from services.search.item_terms_store import TermsManifest, item_terms_of, prune_terms, terms_name
+from services.search.item_terms_store import read_manifest as read_terms
 from services.search.query_memory import FILE as MEMORY
 from services.search.suggest.build import SuggestManifest
 from services.search.suggest.build import prune as prune_suggestions
 from services.search.suggest.build import read_manifest as read_suggestions
 from services.search.synonyms import FILE as SYNONYMS
 from services.search.synonyms import SynonymFile
+from services.search.text.analyser import Analyser
 
 IN_USE_S = 120.0
 """An index may follow another within seconds: what was fetched is in use no longer than this after it was replaced."""
@@ -34,6 +40,7 @@ INDEXES = StoredKind(
 SUGGESTIONS = StoredKind(
     "suggest", SuggestManifest, read_suggestions, partial(prune_suggestions, in_use_s=IN_USE_S), "suggestions", REBUILD
 )
+TERMS = StoredKind("search-terms", TermsManifest, read_terms, prune_terms, "terms of titles", "ask for a new snapshot")
 MEMORY_NAME = "query-memory"
 STORED_SYNONYMS = f"synonyms/{SYNONYMS}"
 REPLACED = ".replaced"
@@ -45,6 +52,7 @@ def served_parts(paths: HomePaths, storage: ObjectStorage) -> tuple[Callable[[],
     return (
         partial(pull_version, INDEXES, paths.search, storage),
         partial(pull_version, SUGGESTIONS, paths.suggest, storage),
+        partial(pull_version, TERMS, paths.search / TERMS_FOLDER, storage),
         partial(pull_file, paths.search / MEMORY, MEMORY_NAME, storage),
         partial(pull_synonyms, paths.search, storage),
     )
@@ -63,6 +71,16 @@ def follow_index(search: Path, storage: ObjectStorage) -> tuple[Path | None, boo
         if state is not None:
             replace_file(search / STATE, state)
     return folder, damaged
+
+
+def publish_terms(snapshot: ItemSnapshot, analyser: Analyser, search: Path, storage: ObjectStorage) -> None:
+    """Have a snapshot's terms of titles in the storage before the snapshot is: fetched or made where they are not."""
+    terms = search / TERMS_FOLDER
+    stored, damaged = follow_version(TERMS, terms, storage)
+    name = terms_name(snapshot, analyser)
+    item_terms_of(snapshot, analyser, search)
+    if stored is None or stored.name != name:
+        push_version(TERMS, terms / name, storage, again=damaged)
 
 
 def push_memory(search: Path, storage: ObjectStorage) -> None:

@@ -36,6 +36,7 @@ from services.profiles.recompute import RecomputeReport, recompute_profiles
 from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
 from services.search.item_terms_store import item_terms_of
+from services.search.search_storage import publish_terms
 from services.search.text.analyser import Analyser, AnalyserConfig
 from services.workers.due import (
     FEATURES_CHECKPOINT,
@@ -253,8 +254,12 @@ class Handlers:
 
     def _make_terms(self, snapshot: Path) -> None:
         """What search's ranker knows of the titles, which every gateway would make for itself when it swaps."""
-        analyser = Analyser(AnalyserConfig(self._context.search_language))
-        item_terms_of(ItemSnapshot.open(snapshot), analyser, self._context.paths.search)
+        context, opened = self._context, ItemSnapshot.open(snapshot)
+        analyser = Analyser(AnalyserConfig(context.search_language))
+        if context.storage is None:
+            item_terms_of(opened, analyser, context.paths.search)
+        else:
+            publish_terms(opened, analyser, context.paths.search, context.storage)
 
     def search(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""

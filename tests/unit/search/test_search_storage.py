@@ -19,16 +19,20 @@ from services.features.snapshot import ItemSnapshot, current_snapshot
 from services.features.snapshot_storage import push_snapshot
 from services.features.stored_file import pull_file, push_file
 from services.features.stored_versions import pull_version, push_version
+from services.search import item_terms_store
 from services.search.catalogue_state import state_version, write_state
 from services.search.index import build
 from services.search.index.search_index import SearchIndex, current_index
+from services.search.item_terms_store import item_terms_of
 from services.search.query_memory import FILE as MEMORY
 from services.search.query_memory import QueryMemory
 from services.search.request import SearchRequest
 from services.search.search_storage import (
     INDEXES,
     SUGGESTIONS,
+    TERMS,
     follow_index,
+    publish_terms,
     pull_synonyms,
     push_index,
     push_memory,
@@ -37,6 +41,7 @@ from services.search.search_storage import (
 from services.search.suggest.build import MANIFEST, build_suggestions
 from services.search.suggest.suggester import Suggester
 from services.search.synonyms import FILE as SYNONYMS
+from services.search.text.analyser import Analyser
 from services.serve.mirror import Mirror
 from services.serve.search_serving import SearchFiles
 from services.workers.search_shop import open_shop
@@ -260,3 +265,20 @@ def test_the_doctor_says_what_the_storage_has_and_what_is_wrong_with_it(storage:
     assert (check_storage(storage.url).level, "search/gone" in check_storage(storage.url).found) == ("wrong", True)
     (tmp_path / "file").write_text("no folder")
     assert check_storage((tmp_path / "file" / "x").as_uri()).level == "wrong"
+
+
+def test_terms_of_titles_come_before_the_snapshot_and_are_made_once(
+    storage: ObjectStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot, worker, gateway = build_snapshot(tmp_path / "snapshots"), tmp_path / "worker", tmp_path / "gateway"
+    publish_terms(snapshot, Analyser(), worker, storage)
+    publish_terms(snapshot, Analyser(), worker, storage)
+    (name,) = storage.folders("search-terms")
+    storage.write(f"search-terms/{name}/rank-codes.npy", b"damaged")
+    with pytest.raises(CorruptArtefact):
+        pull_version(TERMS, gateway / "terms", storage)
+    publish_terms(snapshot, Analyser(), tmp_path / "another", storage)
+    pull_version(TERMS, gateway / "terms", storage)
+    monkeypatch.setattr(item_terms_store, "build_item_terms", lambda *_: pytest.fail("a gateway made them again"))
+    assert item_terms_of(snapshot, Analyser(), gateway).terms
+    publish_terms(snapshot, Analyser(), tmp_path / "third", storage)
