@@ -31,7 +31,7 @@ from services.search.suggest.build import publish as publish_suggestions
 from services.search.suggest.build import read_manifest as read_suggestions
 from services.search.text.analyser import AnalyserConfig
 
-TURN = "search-index"
+INDEX_TURN, MEMORY_TURN = "search-index", "query-memory"
 SUGGESTED_S = 600.0
 MOST_ASKED = 50_000
 UPDATED_SHARE = 0.2
@@ -75,7 +75,7 @@ def bring_index(
     Raises:
         DependencyDown: the storage does not answer. What is published stays so.
     """
-    with in_turn(engine, TURN):
+    with in_turn(engine, INDEX_TURN):
         return _bring_index(engine, search, language, everything, storage)
 
 
@@ -163,7 +163,15 @@ def _build_suggestions(engine: Engine, suggest: Path, language: str, now: dateti
 def bring_memory(
     engine: Engine, search: Path, *, everything: bool = False, storage: ObjectStorage | None = None
 ) -> dict[str, Any]:
-    """Count new searches and what came of them, and publish what people who asked a query took."""
+    """Count new searches and what came of them, and publish what people who asked a query took.
+
+    Workers of all hosts take turns: the last to publish has counted all.
+    """
+    with in_turn(engine, MEMORY_TURN):
+        return _bring_memory(engine, search, everything, storage)
+
+
+def _bring_memory(engine: Engine, search: Path, everything: bool, storage: ObjectStorage | None) -> dict[str, Any]:
     with transaction(engine) as connection:
         counted = attribute(connection, everything=everything)
     with transaction(engine) as connection:
