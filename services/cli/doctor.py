@@ -55,6 +55,8 @@ def examine(settings: Settings) -> Iterator["Finding"]:
         yield check(settings)
     yield check_encoder("text encoder", settings.text_encoder)
     yield check_encoder("image encoder", settings.image_encoder)
+    if settings.storage_url is not None:
+        yield check_storage(settings.storage_url)
     yield check_snapshot(settings)
     yield check_search_index(settings)
     yield check_search_ranker(settings)
@@ -92,6 +94,26 @@ def check_encoder(check: str, name: str) -> "Finding":
         f"{name} is not on this machine yet",
         "it is fetched at first use; offline, download it elsewhere and name its folder",
     )
+
+
+def check_storage(url: str) -> "Finding":
+    """Whether the object storage answers, and what it has for the gateways."""
+    from services.core.errors import CorruptArtefact, DependencyDown  # noqa: PLC0415 - loaded when needed
+    from services.core.storage import ObjectStorage  # noqa: PLC0415 - as above
+    from services.features.snapshot_storage import SNAPSHOTS  # noqa: PLC0415 - loads NumPy
+    from services.features.stored_versions import stored_manifest  # noqa: PLC0415 - as above
+    from services.runtime.checks import ok, wrong  # noqa: PLC0415 - loaded when needed
+    from services.search.search_storage import INDEXES, SUGGESTIONS  # noqa: PLC0415 - as above
+
+    storage = ObjectStorage(url)
+    try:
+        found = {kind.what: stored_manifest(kind, storage) for kind in (SNAPSHOTS, INDEXES, SUGGESTIONS)}
+    except DependencyDown as error:
+        return wrong("storage", error.detail, "see PORTRAIT_STORAGE_URL and its credentials; what is here serves on")
+    except CorruptArtefact as error:
+        return wrong("storage", error.detail, "what gateways have serves on until another one is published")
+    told = (f"{what} {'none yet' if manifest is None else manifest.version}" for what, manifest in found.items())
+    return ok("storage", "; ".join(told))
 
 
 def check_snapshot(settings: Settings) -> "Finding":

@@ -10,7 +10,7 @@ from services.cli.output import console, human_seconds, print_json, print_table
 from services.cli.search_synonyms import group as synonym_group
 from services.core.addresses import resolve_addresses
 from services.core.paths import HomePaths
-from services.core.settings import get_settings
+from services.core.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from services.db.query_statistics import QueryRow
@@ -108,15 +108,28 @@ def _disappointment(found: "Disappointment") -> tuple[object, ...]:
     return found.query.example, found.query.searches, f"{found.query.click_through:.0%}", "; ".join(said) or None
 
 
+def _published(settings: Settings) -> tuple[str | None, float | None]:
+    """The published index, here or in the storage that hosts share, and when it was published, epoch seconds."""
+    from services.core.storage import ObjectStorage  # noqa: PLC0415 - loaded when needed: --help stays quick
+    from services.features.stored_versions import stored_manifest  # noqa: PLC0415 - as above
+    from services.search.index.search_index import current_index  # noqa: PLC0415 - as above
+    from services.search.search_storage import INDEXES  # noqa: PLC0415 - as above
+
+    if settings.storage_url is not None:
+        manifest = stored_manifest(INDEXES, ObjectStorage(settings.storage_url))
+        return (None, None) if manifest is None else (manifest.version, manifest.created)
+    folder = current_index(HomePaths(settings.home).search)
+    return (None, None) if folder is None else (folder.name, folder.stat().st_mtime)
+
+
 def _status() -> dict[str, Any]:
     from services.db.checkpoints import SEARCH_INDEX, get_checkpoint  # noqa: PLC0415 - loaded when needed: --help stays quick
     from services.db.items import items_mark  # noqa: PLC0415 - as above
     from services.db.query_statistics import search_totals  # noqa: PLC0415 - as above
     from services.db.session import make_engine, transaction  # noqa: PLC0415 - as above
-    from services.search.index.search_index import current_index  # noqa: PLC0415 - as above
 
     settings = get_settings()
-    folder = current_index(HomePaths(settings.home).search)
+    index, created = _published(settings)
     engine = make_engine(resolve_addresses(settings).sqlalchemy_url, pool_size=1)
     try:
         with transaction(engine) as connection:
@@ -125,9 +138,9 @@ def _status() -> dict[str, Any]:
     finally:
         engine.dispose()
     return {
-        "index": None if folder is None else folder.name,
-        "age_s": None if folder is None else time.time() - folder.stat().st_mtime,
-        "current": folder is not None and current,
+        "index": index,
+        "age_s": None if created is None else time.time() - created,
+        "current": index is not None and current,
         "items": mark["items"],
         "totals": totals,
     }

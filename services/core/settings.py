@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="redis://… of an external Valkey or Redis (online store).")
     broker_url: SecretStr | None = Field(None, description="Celery broker; the online store's server when unset.")
     storage_url: str | None = Field(
-        None, description="Object storage of snapshots and models (s3://…, file://…) where hosts share no home."
+        None, description="Object storage of snapshots, models and search (s3://…, file://…) where hosts share no home."
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     text_encoder: str = Field(DEFAULT_TEXT_ENCODER, description="Offline default or a Hugging Face model name or path.")

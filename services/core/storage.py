@@ -17,7 +17,9 @@ from typing import Any
 from services.core.errors import CorruptArtefact, DependencyDown
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""What versions and files may be called: no path leads out of the folder."""
+"""What versions may be called, and folders within them: no path leads out of the folder."""
+FILE = re.compile(rf"({NAME.pattern}/)*\.?{NAME.pattern}")
+"""What files may be called, by their path within the folder."""
 CHUNK = 1 << 20
 
 
@@ -76,11 +78,13 @@ class ObjectStorage:
         return sorted(Path(entry["name"]).name for entry in found if entry["type"] == "directory")
 
     def upload(self, folder: Path, name: str, last: str) -> None:
-        """Copy a folder's files to `name`, the file `last` after all others."""
+        """Copy a folder's files, also those in folders of it, to `name`, the file `last` after all others."""
         files, root = self._opened
-        names = sorted((path.name for path in folder.iterdir()), key=lambda file: (file == last, file))
+        paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        names = sorted(paths, key=lambda file: (file == last, file))
         try:
-            files.makedirs(f"{root}/{name}", exist_ok=True)
+            for within in {Path(file).parent.as_posix() for file in names}:
+                files.makedirs(f"{root}/{name}/{within}".removesuffix("/."), exist_ok=True)
             for file in names:
                 files.put_file(str(folder / file), f"{root}/{name}/{file}")
         except Exception as error:
@@ -100,20 +104,23 @@ class ObjectStorage:
         """Make the folder `target` of the files of `name`, whole or not at all.
 
         Args:
-            digests: SHA-256 (hexadecimal) of each file to fetch.
+            digests: SHA-256 (hexadecimal) of each file to fetch, by its path within the folder.
             also: further files with their content, the manifest for one.
             like: a folder whose files of the same name are linked instead of fetched where their digest is the same; it
                 need not exist.
 
         Raises:
-            CorruptArtefact: a file is missing or not what its digest says.
+            CorruptArtefact: a file is missing or not what its digest says, or its path leads elsewhere.
         """
+        for file in digests:
+            _within(file)
         hidden = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         hidden.mkdir(parents=True)
         try:
             for file, digest in digests.items():
+                (hidden / file).parent.mkdir(parents=True, exist_ok=True)
                 if not _link(like / file, hidden / file, digest):
-                    self._fetch_file(f"{name}/{plain(file)}", hidden / file, digest)
+                    self._fetch_file(f"{name}/{file}", hidden / file, digest)
             for file, data in also.items():
                 (hidden / file).write_bytes(data)
             os.replace(hidden, target)  # noqa: PTH105 - the atomic rename is the point
@@ -143,14 +150,19 @@ class ObjectStorage:
 
 
 def plain(name: str) -> str:
-    """The name of a version or file, if it is one.
+    """The name of a version, if it is one.
 
     Raises:
         CorruptArtefact: it could lead elsewhere.
     """
     if not NAME.fullmatch(name):
-        raise CorruptArtefact(f"{name!r} in the storage is no name of a version or file: publish again")
+        raise CorruptArtefact(f"{name!r} in the storage is no name of a version: publish again")
     return name
+
+
+def _within(file: str) -> None:
+    if not FILE.fullmatch(file):
+        raise CorruptArtefact(f"{file!r} in the storage is no path of a file of a version: publish again")
 
 
 def _link(present: Path, target: Path, digest: str) -> bool:

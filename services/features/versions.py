@@ -48,8 +48,16 @@ def make_current(root: Path, version: str) -> Path:
     return folder
 
 
-def prune_folders(root: Path, is_version: Callable[[Path], bool], *, keep: int, now: float | None = None) -> list[str]:
-    """Delete old versions: all but the current one, the `keep` newest and those published lately. Returns which.
+def prune_folders(
+    root: Path,
+    is_version: Callable[[Path], bool],
+    *,
+    keep: int,
+    now: float | None = None,
+    in_use_s: float = IN_USE_S,
+) -> list[str]:
+    """Delete old versions: all but the current one, the `keep` newest and those published within `in_use_s` seconds.
+    Returns which.
 
     A process that has a deleted version open keeps its mapped files; only opening it anew is no longer possible.
     """
@@ -57,7 +65,7 @@ def prune_folders(root: Path, is_version: Callable[[Path], bool], *, keep: int, 
     current = current_folder(root)
     folders = [path for path in root.glob("[!.]*") if is_version(path)]
     newest_first = sorted(folders, key=_published_at, reverse=True)
-    old = [path for path in newest_first[keep:] if path != current and now - _published_at(path) > IN_USE_S]
+    old = [path for path in newest_first[keep:] if path != current and now - _published_at(path) > in_use_s]
     unfinished = [p for p in root.glob(".*-*.*") if p.is_dir() and now - p.stat().st_mtime > 4 * IN_USE_S]
     for folder in old + unfinished:
         shutil.rmtree(folder)

@@ -39,6 +39,15 @@ def write_state(search: Path, version: str, items: pa.Table) -> None:
     os.replace(temporary, search / FILE)  # noqa: PTH105 - the atomic rename is the point
 
 
+def state_version(search: Path) -> str | None:
+    """The index whose items are remembered here; None where that is not known."""
+    try:
+        version = (pq.read_schema(search / FILE).metadata or {}).get(VERSION)
+    except (OSError, pa.ArrowInvalid):
+        return None
+    return None if version is None else version.decode()
+
+
 def difference(search: Path, version: str | None, items: pa.Table) -> CatalogueDifference | None:
     """What of `items` (`item_id`, `updated_at`) the index `version` lacks; None where that is not known."""
     try:

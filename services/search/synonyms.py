@@ -35,9 +35,19 @@ class SynonymFile:
             ConfigurationError: it is not TOML, or of another shape; the detail says where.
         """
         try:
-            data = tomllib.loads(path.read_text("utf-8"))
+            return cls.parse(path.read_bytes(), path)
         except FileNotFoundError:
             return cls()
+
+    @classmethod
+    def parse(cls, content: bytes, path: object) -> "SynonymFile":
+        """The synonyms of a file of this content; `path`: where it is, for people.
+
+        Raises:
+            ConfigurationError: as `read`.
+        """
+        try:
+            data = tomllib.loads(content.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{path} is not TOML: {error}") from error
         groups, oneway = data.get("groups", []), data.get("oneway", {})

@@ -1,14 +1,17 @@
-"""Keeps this host's snapshots, models and search rankers as they are in object storage, where one is configured."""
+"""Keeps this host's snapshots, models and search as they are in object storage, where one is configured."""
 
 import fcntl
 import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 
-from services.core.errors import PortraitError
+from services.core.errors import DependencyDown, PortraitError
 from services.core.logging import get_logger
 from services.core.paths import HomePaths
 from services.core.storage import ObjectStorage
 from services.features.snapshot_storage import pull_snapshot
 from services.registry.storage import StoredRegistry, stored_search_registry
+from services.search.search_storage import served_parts
 
 POLL_S = 2.0
 
@@ -18,13 +21,19 @@ log = get_logger("gateway")
 class Mirror:
     """Pulls what is current, at first and then every two seconds; `SnapshotWatcher` notices what it brings.
 
-    Replicas of one host share its home: one of them pulls at a time. What cannot be pulled leaves what is here.
+    Replicas of one host share its home: one of them pulls at a time. What cannot be pulled leaves what is here, and the
+    rest is pulled all the same.
     """
 
     def __init__(self, paths: HomePaths, storage_url: str) -> None:
         self._snapshots = paths.snapshots
-        self._storage = ObjectStorage(storage_url)
-        self._registries = (StoredRegistry(paths.models, self._storage), stored_search_registry(paths, self._storage))
+        storage = ObjectStorage(storage_url)
+        self._parts: tuple[Callable[[], object], ...] = (
+            StoredRegistry(paths.models, storage).pull,
+            stored_search_registry(paths, storage).pull,
+            *served_parts(paths, storage),
+            partial(pull_snapshot, paths.snapshots, storage),
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
         self.failure: str | None = None
@@ -40,20 +49,28 @@ class Mirror:
             self._thread.join(timeout=2)
 
     def pull(self) -> None:
-        """Fetch the current snapshot, and the models and rankers that serve; what fails is logged once."""
-        self._snapshots.mkdir(parents=True, exist_ok=True)
+        """Fetch the current snapshot, what serves of models and rankers, and search; what fails is logged once."""
         try:
+            self._snapshots.mkdir(parents=True, exist_ok=True)
             with (self._snapshots / ".pull.lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                for registry in self._registries:
-                    registry.pull()
-                pull_snapshot(self._snapshots, self._storage)
-        except (PortraitError, OSError) as error:
-            if self.failure != str(error):
-                log.warning("storage-unusable", error=str(error))
-            self.failure = str(error)
-            return
-        self.failure = None
+                failure = "; ".join(self._pull_parts()) or None
+        except OSError as error:
+            failure = str(error)
+        if failure is not None and failure != self.failure:
+            log.warning("storage-unusable", error=failure)
+        self.failure = failure
+
+    def _pull_parts(self) -> Iterator[str]:
+        """Pull each part, and say what failed; nothing more is asked of a storage that does not answer."""
+        for pull in self._parts:
+            try:
+                pull()
+            except DependencyDown as error:
+                yield str(error)
+                return
+            except (PortraitError, OSError) as error:
+                yield str(error)
 
     def _run(self) -> None:
         while not self._stop.wait(POLL_S):

@@ -65,7 +65,7 @@ def is_due(connection: Connection, kind: JobKind, parameters: dict[str, Any], co
         changed = catalogue_mark(connection) != get_checkpoint(connection, SNAPSHOT_CHECKPOINT)
         return changed or not _snapshot_is_published(context)
     if kind is JobKind.SEARCH and parameters.get("mode") != "all":
-        return search_is_due(connection, context.paths.search if context.storage is None else None)
+        return search_is_due(connection, context.paths.search, context.storage)
     return True
 
 

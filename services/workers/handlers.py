@@ -12,6 +12,7 @@ from services.core.addresses import Addresses
 from services.core.errors import NotReady
 from services.core.paths import HomePaths
 from services.core.settings import Settings
+from services.core.storage import ObjectStorage
 from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
 from services.db.embeddings import users_holding_changed
@@ -35,6 +36,7 @@ from services.profiles.recompute import RecomputeReport, recompute_profiles
 from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
 from services.search.item_terms_store import item_terms_of
+from services.search.search_storage import publish_terms
 from services.search.text.analyser import Analyser, AnalyserConfig
 from services.workers.due import (
     FEATURES_CHECKPOINT,
@@ -80,6 +82,9 @@ class HandlerContext(Protocol):
 
     @property
     def engine(self) -> Engine: ...
+
+    @property
+    def storage(self) -> ObjectStorage | None: ...
 
     @property
     def encoders(self) -> "EncoderSet": ...
@@ -244,19 +249,30 @@ class Handlers:
         with transaction(context.engine) as connection:
             set_checkpoint(connection, SNAPSHOT_CHECKPOINT, mark)
         progress(0.9)
-        index = bring_index(context.engine, context.paths.search, context.search_language)
+        index = bring_index(context.engine, context.paths.search, context.search_language, storage=context.storage)
         return {"version": published, "items": tables.items.num_rows, "pairs": pairs.num_rows, "search": index}
 
     def _make_terms(self, snapshot: Path) -> None:
         """What search's ranker knows of the titles, which every gateway would make for itself when it swaps."""
-        analyser = Analyser(AnalyserConfig(self._context.search_language))
-        item_terms_of(ItemSnapshot.open(snapshot), analyser, self._context.paths.search)
+        context, opened = self._context, ItemSnapshot.open(snapshot)
+        analyser = Analyser(AnalyserConfig(context.search_language))
+        if context.storage is None:
+            item_terms_of(opened, analyser, context.paths.search)
+        else:
+            publish_terms(opened, analyser, context.paths.search, context.storage)
 
     def search(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The search index and what is known of queries, brought up to date. `mode` = all: made anew."""
         everything = parameters.get("mode") == "all"
         context = self._context
-        return update_search(context.engine, context.paths, context.search_language, progress, everything=everything)
+        return update_search(
+            context.engine,
+            context.paths,
+            context.search_language,
+            progress,
+            everything=everything,
+            storage=context.storage,
+        )
 
     def _item_to_item(self, items: pa.Table) -> pa.Table:
         with transaction(self._context.engine) as connection:

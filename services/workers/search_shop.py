@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from services.core.errors import NotReady
 from services.core.paths import HomePaths
 from services.core.settings import Settings
+from services.core.storage import ObjectStorage
 from services.features.snapshot import ItemSnapshot, current_snapshot
+from services.features.snapshot_storage import pull_snapshot
 from services.search.config import search_config
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.item_terms import ItemTerms
@@ -19,6 +21,7 @@ from services.search.item_terms_store import item_terms_of
 from services.search.judged import read_queries, searched_texts
 from services.search.pipeline import SearchPipeline
 from services.search.query_memory import query_key
+from services.search.search_storage import served_parts
 from services.search.synonyms import FILE as SYNONYMS
 from services.search.synonyms import SynonymFile
 
@@ -51,12 +54,16 @@ class SearchShop:
 
 
 def open_shop(settings: Settings, encoders: "EncoderSet") -> SearchShop:
-    """Search as it is published, without a memory of what people took.
+    """Search as it is published, without a memory of what people took; fetched first where a storage is configured.
 
     Raises:
         NotReady: there is no snapshot or no index yet.
+        CorruptArtefact: what the storage holds is damaged.
+        DependencyDown: the storage does not answer.
     """
     paths = HomePaths(settings.home)
+    if settings.storage_url is not None:
+        fetch_published(paths, ObjectStorage(settings.storage_url))
     folder, index_folder = current_snapshot(paths.snapshots), current_index(paths.search)
     if folder is None or index_folder is None:
         raise NotReady("There is no search index yet: import items, a worker then builds it")
@@ -70,3 +77,10 @@ def open_shop(settings: Settings, encoders: "EncoderSet") -> SearchShop:
 
     comparable = bool(snapshot.has_vector.any()) and encoders.space == snapshot.space
     return SearchShop(pipeline, terms, paths.search, vectors if comparable else None)
+
+
+def fetch_published(paths: HomePaths, storage: ObjectStorage) -> None:
+    """Make what search is served from the same here as in the storage."""
+    pull_snapshot(paths.snapshots, storage)
+    for pull in served_parts(paths, storage):
+        pull()

@@ -13,8 +13,9 @@ from services.features.materialize import materialize
 from services.features.offline.reader import OfflineReader
 from services.features.online import OnlineWriter, open_store
 from services.features.snapshot_build import build_snapshot, prune, publish
-from services.features.snapshot_storage import pull_snapshot, push_snapshot
+from services.features.snapshot_storage import SNAPSHOTS
 from services.features.snapshot_tables import SnapshotTables
+from services.features.stored_versions import follow_version, push_version
 
 
 class Stores:
@@ -35,14 +36,14 @@ class Stores:
     def publish_snapshot(self, tables: SnapshotTables, prepare: Callable[[Path], None] = lambda _: None) -> str:
         """Build a snapshot of these tables and make it the current one; its version. `prepare` is given its folder
         before: what gateways need beside it is then there when they swap."""
-        snapshots = self._paths.snapshots
-        if self._storage is not None:
-            pull_snapshot(snapshots, self._storage)  # another host may have built from the same tables
+        snapshots, damaged = self._paths.snapshots, False
+        if self._storage is not None:  # another host may have built from the same tables
+            _, damaged = follow_version(SNAPSHOTS, snapshots, self._storage)
         version = build_snapshot(tables, snapshots, now=utc_now())
         prepare(snapshots / version)
         folder = publish(snapshots, version)
         if self._storage is not None:
-            push_snapshot(folder, self._storage)
+            push_version(SNAPSHOTS, folder, self._storage, again=damaged)
         prune(snapshots)
         return version
 

@@ -26,8 +26,10 @@ from services.features.snapshot_storage import push_snapshot
 from services.search import item_terms_store
 from services.search.index.search_index import SearchIndex, current_index
 from services.search.item_terms import ItemTerms
-from services.search.item_terms_store import item_terms_of
+from services.search.item_terms_store import item_terms_of, terms_name
+from services.search.search_storage import push_index
 from services.search.text.analyser import Analyser
+from services.serve.mirror import Mirror
 from services.workers import handlers
 from services.workers.due import is_due
 from services.workers.handlers import Handlers
@@ -73,8 +75,9 @@ class Shop:
         with transaction(self.engine) as connection:
             return is_due(connection, kind, {}, context)
 
-    def build(self) -> None:
-        Handlers(self._context).snapshot({}, lambda share: None)
+    def build(self, **elsewhere: object) -> None:
+        context = SimpleNamespace(**{**vars(self._context), **elsewhere})
+        Handlers(context).snapshot({}, lambda share: None)
 
     def execute(self, statement: str) -> None:
         with psycopg.connect(self._url) as connection:
@@ -137,20 +140,37 @@ def test_terms_of_changed_titles_are_there_before_the_snapshot_is(
     assert set(terms.terms) == {"oil", "lamp"}
 
 
+def test_the_job_puts_everything_that_gateways_need_into_the_storage(
+    shop: Shop, database: Addresses, tmp_path: Path
+) -> None:
+    storage, paths = ObjectStorage((tmp_path / "bucket").as_uri()), HomePaths(tmp_path / "worker")
+    shop.build(storage=storage, paths=paths, stores=Stores(database, paths, storage.url))
+    gateway = HomePaths(tmp_path / "gateway")
+    Mirror(gateway, storage.url).pull()
+    served, index = current_snapshot(gateway.snapshots), current_index(gateway.search)
+    assert served == gateway.snapshots / current_snapshot(paths.snapshots).name
+    assert index == gateway.search / current_index(paths.search).name
+    (terms,) = (path for path in (gateway.search / "terms").iterdir() if path.is_dir())
+    assert terms.name == terms_name(ItemSnapshot.open(served), SearchIndex.open(index).analyser)
+
+
 @pytest.mark.parametrize("kind", [JobKind.SNAPSHOT, JobKind.SEARCH])
 def test_a_host_that_shares_no_home_asks_for_no_more_than_the_builder_left_undone(
     shop: Shop, kind: JobKind, tmp_path: Path
 ) -> None:
     storage = ObjectStorage(f"memory://{uuid.uuid4().hex}")
-    push_snapshot(current_snapshot(HomePaths(tmp_path).snapshots), storage)
+    paths = HomePaths(tmp_path)
+    push_snapshot(current_snapshot(paths.snapshots), storage)
+    push_index(paths.search, current_index(paths.search).name, storage)
     elsewhere = {"paths": HomePaths(tmp_path / "elsewhere"), "storage": storage}
     assert not shop.due(kind, **elsewhere)
     shop.execute("UPDATE items SET title = 'Oil lamp', updated_at = now() WHERE item_id = 'a'")
     assert shop.due(kind, **elsewhere)
 
 
-def test_a_snapshot_that_the_storage_lacks_is_due(shop: Shop) -> None:
-    assert shop.due(storage=ObjectStorage(f"memory://{uuid.uuid4().hex}"))
+@pytest.mark.parametrize("kind", [JobKind.SNAPSHOT, JobKind.SEARCH])
+def test_what_the_storage_lacks_is_due(shop: Shop, kind: JobKind) -> None:
+    assert shop.due(kind, storage=ObjectStorage(f"memory://{uuid.uuid4().hex}"))
 
 
 def test_a_source_that_went_away_leaves_its_report_to_the_job(shop: Shop) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from services.core.errors import CorruptArtefact, NotReady
 from services.features.arrow_columns import text_column
 from services.features.snapshot_files import write_array, write_strings
-from services.features.versions import make_current, new_folder, prune_folders
+from services.features.versions import IN_USE_S, make_current, new_folder, prune_folders
 from services.search.index import engine
 from services.search.index.fields import AnalysedItems, analyse_items, searched_columns
 from services.search.index.manifest import FORMAT, MANIFEST, SearchManifest, read_manifest, write_manifest
@@ -111,9 +111,9 @@ def publish(search: Path, version: str) -> Path:
     return make_current(search, version)
 
 
-def prune(search: Path, *, keep: int = KEPT, now: float | None = None) -> list[str]:
+def prune(search: Path, *, keep: int = KEPT, now: float | None = None, in_use_s: float = IN_USE_S) -> list[str]:
     """Delete old versions (see `versions.prune_folders`). Returns which."""
-    return prune_folders(search, lambda folder: (folder / MANIFEST).is_file(), keep=keep, now=now)
+    return prune_folders(search, lambda folder: (folder / MANIFEST).is_file(), keep=keep, now=now, in_use_s=in_use_s)
 
 
 class TitleOrder:

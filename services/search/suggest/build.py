@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from services.core.errors import CorruptArtefact
 from services.features.arrow_columns import text_column
-from services.features.snapshot_files import write_array, write_strings
-from services.features.versions import current_folder, make_current, new_folder, prune_folders
+from services.features.snapshot_files import FileEntry, check_sizes, file_entry, write_array, write_strings
+from services.features.versions import IN_USE_S, current_folder, make_current, new_folder, prune_folders
 from services.search.suggest.phrases import Phrase, distinct, name_phrases, query_phrases, title_phrases
 from services.search.text.analyser import Analyser, AnalyserConfig
 from services.search.text.normal import folded, normalise
@@ -25,13 +25,15 @@ HAN = range(0x3400, 0xA000)
 
 
 class SuggestManifest(msgspec.Struct, frozen=True):
-    """`created`: epoch seconds; `language`: the stemmer's."""
+    """`created`: epoch seconds; `language`: the stemmer's. `files`: none in suggestions of an earlier release, which
+    object storage does not take."""
 
     format: int
     version: str
     created: float
     count: int
     language: str
+    files: dict[str, FileEntry] = {}
 
 
 def build_suggestions(
@@ -62,7 +64,8 @@ def build_suggestions(
         return version
     with new_folder(suggest, version) as folder:
         _write(folder, phrases)
-        manifest = SuggestManifest(FORMAT, version, now.timestamp(), len(phrases), config.language)
+        files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
+        manifest = SuggestManifest(FORMAT, version, now.timestamp(), len(phrases), config.language, files)
         (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return version
 
@@ -78,19 +81,24 @@ def publish(suggest: Path, version: str) -> Path:
     return make_current(suggest, version)
 
 
-def prune(suggest: Path, *, keep: int = 2, now: float | None = None) -> list[str]:
+def prune(suggest: Path, *, keep: int = 2, now: float | None = None, in_use_s: float = IN_USE_S) -> list[str]:
     """Delete old versions (see `versions.prune_folders`). Returns which."""
-    return prune_folders(suggest, lambda folder: (folder / MANIFEST).is_file(), keep=keep, now=now)
+    return prune_folders(suggest, lambda folder: (folder / MANIFEST).is_file(), keep=keep, now=now, in_use_s=in_use_s)
 
 
 def read_manifest(folder: Path) -> SuggestManifest:
-    """Raises CorruptArtefact: no manifest, or one of another format."""
+    """The manifest of a folder whose files have the recorded sizes.
+
+    Raises:
+        CorruptArtefact: no manifest, one of another format, or a file is missing or of another size.
+    """
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=SuggestManifest)
     except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
         raise CorruptArtefact(f"{folder} holds no suggestions: build new ones") from error
     if manifest.format != FORMAT:
         raise CorruptArtefact(f"{folder} has format {manifest.format}, this version reads {FORMAT}: build a new one")
+    check_sizes(folder, manifest.files, "build new suggestions")
     return manifest
 
 

@@ -63,6 +63,22 @@ def test_files_that_are_here_already_are_linked(storage: ObjectStorage, tmp_path
     assert (tmp_path / "v2" / "other").read_bytes() == b"2" and (before / "other").read_bytes() == b"old"
 
 
+def test_folders_within_a_folder_come_too(storage: ObjectStorage, tmp_path: Path) -> None:
+    folder(folder(tmp_path / "made", x=b"1") / "part", **{".meta": b"2"})
+    storage.upload(tmp_path / "made", "kind/v1", last="x")
+    wanted = digests(x=b"1") | digests(**{"part/.meta": b"2"})
+    storage.fetch("kind/v1", tmp_path / "got", wanted, {}, like=tmp_path / "none")
+    assert (tmp_path / "got" / "part" / ".meta").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize("path", ["../x", "part/../../x", "/x", ".", "part/", "a//b"])
+def test_a_path_that_leads_elsewhere_is_refused(storage: ObjectStorage, tmp_path: Path, path: str) -> None:
+    folder(tmp_path / "like", x=b"1")
+    with pytest.raises(CorruptArtefact, match="is no path"):
+        storage.fetch("kind/v1", tmp_path / "got", {path: digests(x=b"1")["x"]}, {}, like=tmp_path / "like" / "part")
+    assert not (tmp_path / "got").exists()
+
+
 def test_who_comes_second_takes_what_another_process_has_fetched(storage: ObjectStorage, tmp_path: Path) -> None:
     storage.upload(folder(tmp_path / "made", x=b"1"), "kind/v1", last="x")
     for _ in range(2):

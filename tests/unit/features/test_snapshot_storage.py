@@ -13,8 +13,9 @@ from services.core.storage import ObjectStorage
 from services.features.snapshot import ItemSnapshot, current_snapshot
 from services.features.snapshot_build import build_snapshot, publish
 from services.features.snapshot_files import MANIFEST
-from services.features.snapshot_storage import pull_snapshot, push_snapshot
+from services.features.snapshot_storage import SNAPSHOTS, pull_snapshot, push_snapshot
 from services.features.snapshot_tables import SnapshotTables
+from services.features.stored_versions import follow_version, push_version
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 EMPTY = {"vectors": ("item_id", "space", "vector"), "co_engagement": ("item_id", "neighbour_id", "score")}
@@ -99,3 +100,30 @@ def test_a_damaged_file_is_not_served(storage: ObjectStorage, tmp_path: Path) ->
         pull_snapshot(tmp_path / "there", storage)
     assert current_snapshot(tmp_path / "there") is None and not (tmp_path / "there" / built.name).exists()
     assert (built / MANIFEST).is_file()
+
+
+def test_who_can_build_anew_mends_what_is_damaged(storage: ObjectStorage, tmp_path: Path) -> None:
+    built = build(tmp_path / "here", 3.0)
+    push_snapshot(built, storage)
+    storage.write(f"snapshots/{built.name}/price.npy", b"damaged")
+    assert follow_version(SNAPSHOTS, tmp_path / "there", storage) == (None, True)
+    push_version(SNAPSHOTS, built, storage, again=True)
+    fetched, damaged = follow_version(SNAPSHOTS, tmp_path / "there", storage)
+    assert fetched is not None and fetched.name == built.name and not damaged
+
+
+def test_a_folder_that_lost_a_file_is_fetched_again(storage: ObjectStorage, tmp_path: Path) -> None:
+    built = build(tmp_path / "here", 3.0)
+    push_snapshot(built, storage)
+    fetched = pull_snapshot(tmp_path / "there", storage)
+    (fetched / "price.npy").unlink()
+    (tmp_path / "there" / "current").unlink()
+    assert ItemSnapshot.open(pull_snapshot(tmp_path / "there", storage)).price.tolist() == [3.0]
+
+
+def test_a_manifest_that_was_cut_short_while_uploaded_is_uploaded_again(storage: ObjectStorage, tmp_path: Path) -> None:
+    built = build(tmp_path / "here", 3.0)
+    push_snapshot(built, storage)
+    storage.write(f"snapshots/{built.name}/{MANIFEST}", b"{")
+    push_snapshot(built, storage)
+    assert pull_snapshot(tmp_path / "there", storage) is not None
