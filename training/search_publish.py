@@ -198,7 +198,7 @@ def parts_of(data: SearchData, seed: int) -> tuple[NDArray[np.int64], NDArray[np
     held = np.isin(data.query, drawn)
     useful = np.isfinite(_per_list(np.zeros(len(data.lists.gain)), data.lists))
     taught, measured = np.flatnonzero(~held & useful), np.flatnonzero(held & useful)
-    if len(taught) < FEWEST or len(measured) < FEWEST * MEASURED:
+    if len(taught) + len(measured) < FEWEST or not len(taught) or not len(measured):
         raise NotReady(
             f"Too few searches tell what is a good answer ({len(taught) + len(measured)}): at least "
             f"{round(FEWEST * (1 + MEASURED))} are needed that led to a click, or queries with graded products"

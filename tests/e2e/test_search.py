@@ -122,7 +122,7 @@ def test_reasons_say_what_moved_a_result(shop):
 
 def test_a_search_ranker_is_trained_and_taken_up_and_left_again_without_a_restart(shop, tmp_path: Path):
     lines = ["query,item_id,grade"]
-    for how in ("brass", "big brass", "new", "old", "litre"):
+    for how in ("brass", "big brass", "small brass", "new", "old", "litre"):
         for n in range(1, 13):
             lines += [
                 f"{how} samovar {n},samovar-{n},3",
