@@ -198,10 +198,11 @@ def parts_of(data: SearchData, seed: int) -> tuple[NDArray[np.int64], NDArray[np
     held = np.isin(data.query, drawn)
     useful = np.isfinite(_per_list(np.zeros(len(data.lists.gain)), data.lists))
     taught, measured = np.flatnonzero(~held & useful), np.flatnonzero(held & useful)
-    if len(taught) + len(measured) < FEWEST or not len(taught) or not len(measured):
+    told, needed = len(taught) + len(measured), round(FEWEST * (1 + MEASURED))
+    if told < needed or not len(taught) or not len(measured):
         raise NotReady(
-            f"Too few searches tell what is a good answer ({len(taught) + len(measured)}): at least "
-            f"{round(FEWEST * (1 + MEASURED))} are needed that led to a click, or queries with graded products"
+            f"Too few searches tell what is a good answer ({told}): at least {needed} are needed that led to a click, or "
+            "queries with graded products"
         )
     return taught, measured
 
