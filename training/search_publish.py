@@ -201,8 +201,8 @@ def parts_of(data: SearchData, seed: int) -> tuple[NDArray[np.int64], NDArray[np
     told, needed = len(taught) + len(measured), round(FEWEST * (1 + MEASURED))
     if told < needed or not len(taught) or not len(measured):
         raise NotReady(
-            f"Too few searches tell what is a good answer ({told}): at least {needed} are needed that led to a click, or "
-            "queries with graded products"
+            f"Too few searches tell what is a good answer ({told}): at least {needed} are needed that led to a click, "
+            "or queries with graded products"
         )
     return taught, measured
 
