@@ -14,8 +14,8 @@ DICTIONARY_LIMIT = 20_000
 """Up to here a dictionary is kept (3 MB a process): 50 ns a look-up. Above it the mapped table: about 0.6 µs, or 2 µs
 where others use the processor's caches."""
 REMEMBERED, MANY = 65_536, 4_096
-"""Of the latest look-ups in the table, as most are of the same few items: some 10 MB a process. Who asks for many at once
-asks for all of them, once."""
+"""Of the latest look-ups in the table, as most are of the same few items: some 10 MB a process. Longer lists are not
+remembered."""
 SLOTS_AN_ITEM = 2
 
 
