@@ -72,7 +72,8 @@ def check_tail_owners(settings: Settings, addresses: Addresses) -> Finding:
     owned, owners = int(row[0]), int(row[1])
     if owned < PARTITIONS:
         return wrong("tail", f"{PARTITIONS - owned} of {PARTITIONS} partitions of users have no owner", TAIL_CURE)
-    return ok("tail", f"{owners} process{'es' if owners > 1 else ''} own all {PARTITIONS} partitions of users")
+    who = "1 process owns" if owners == 1 else f"{owners} processes own"
+    return ok("tail", f"{who} all {PARTITIONS} partitions of users")
 
 
 def check_tail_lag(settings: Settings, addresses: Addresses) -> Finding:
