@@ -127,10 +127,9 @@ def _search() -> Path:
 
 def _storage() -> "ObjectStorage | None":
     from services.core.settings import get_settings  # noqa: PLC0415 - loaded when needed: --help stays quick
-    from services.core.storage import ObjectStorage  # noqa: PLC0415 - as above
+    from services.core.storage import open_storage  # noqa: PLC0415 - as above
 
-    url = get_settings().storage_url
-    return None if url is None else ObjectStorage(url)
+    return open_storage(get_settings().storage_url)
 
 
 def _show(found: "list[Proposal]") -> None:

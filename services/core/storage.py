@@ -179,3 +179,8 @@ def _link(present: Path, target: Path, digest: str) -> bool:
 
 def _protocols(files: Any) -> tuple[str, ...]:
     return (files.protocol,) if isinstance(files.protocol, str) else tuple(files.protocol)
+
+
+def open_storage(url: str | None) -> ObjectStorage | None:
+    """The storage that `PORTRAIT_STORAGE_URL` names; None where the home is all there is."""
+    return None if url is None else ObjectStorage(url)

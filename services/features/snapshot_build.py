@@ -22,7 +22,7 @@ from services.features.snapshot_files import (
     FORMAT,
     MANIFEST,
     Manifest,
-    file_entry,
+    file_entries,
     narrow,
     read_manifest,
     write_array,
@@ -140,7 +140,7 @@ def _manifest(
         dimension=vectors.shape[1],
         space=space,
         currency=currency,
-        files={path.name: file_entry(path) for path in sorted(folder.iterdir())},
+        files=file_entries(folder),
         index=index,
     )
 

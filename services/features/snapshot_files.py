@@ -144,3 +144,8 @@ def verify_hashes(folder: Path) -> None:
 def file_entry(path: Path) -> FileEntry:
     with path.open("rb") as file:
         return FileEntry(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Of each file of a folder, by name: what its manifest says of them."""
+    return {path.name: file_entry(path) for path in sorted(folder.iterdir())}

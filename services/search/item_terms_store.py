@@ -15,7 +15,7 @@ import msgspec
 
 from services.core.errors import CorruptArtefact
 from services.features.snapshot import ItemSnapshot
-from services.features.snapshot_files import MANIFEST, FileEntry, check_sizes, file_entry
+from services.features.snapshot_files import MANIFEST, FileEntry, check_sizes, file_entries
 from services.search.item_terms import ItemTerms
 from services.search.item_terms_build import build_item_terms
 from services.search.text.analyser import Analyser
@@ -70,8 +70,7 @@ def read_manifest(folder: Path) -> TermsManifest:
 
 
 def _describe(folder: Path, name: str) -> None:
-    files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
-    (folder / MANIFEST).write_bytes(msgspec.json.encode(TermsManifest(name, time.time(), files)))
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(TermsManifest(name, time.time(), file_entries(folder))))
 
 
 def _put(made: Path, folder: Path) -> None:

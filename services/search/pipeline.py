@@ -24,7 +24,14 @@ from services.search.intent import Intent
 from services.search.kept_queries import KeptQueries, KeptQuery
 from services.search.matching import Matcher
 from services.search.query_memory import query_key
-from services.search.ranking import CandidateRanker, FusionRanker, RankedScores, RankingInput, TakenItems
+from services.search.ranking import (
+    CandidateRanker,
+    FusionRanker,
+    RankedScores,
+    RankingInput,
+    TakenItems,
+    WordFeatures,
+)
 from services.search.reader import QueryReader
 from services.search.reasons import reasons_of
 from services.search.request import MAX_COUNT, SearchRequest, Sort
@@ -92,9 +99,9 @@ class SearchPipeline:
     ) -> None:
         self.snapshot, self.index = snapshot, index
         self._memory = memory
-        self._kept = KeptQueries((config or SearchConfig()).kept_query_bytes, 4 * len(WORD_FEATURES) + BYTES_EACH)
         self.ranker: CandidateRanker = FusionRanker() if ranker is None else ranker
         self.config = SearchConfig() if config is None else config
+        self._kept = KeptQueries(self.config.kept_query_bytes, 4 * len(WORD_FEATURES) + BYTES_EACH)
         self._matcher = Matcher(index.postings, index.count, self.config)
         self._retriever = Retriever(index, snapshot, self._matcher, self.config)
         self._highlighter = Highlighter(index.analyser)
@@ -166,7 +173,7 @@ class SearchPipeline:
         found = kept.found
         query = replace(query, specificity=self._specificity(query, found))
         stages.lap("retrieval")
-        asked = replace(self._ranking_input(portrait, query, found, vector, now), word_features=kept.features)
+        asked = self._ranking_input(portrait, query, found, vector, now, kept.features)
         ranked = self.ranker.rank(asked)
         stages.lap("ranking")
         shown = decode(request).shown if request.cursor is not None else None
@@ -283,15 +290,16 @@ class SearchPipeline:
         found: Retrieved,
         vector: FloatArray | None,
         now: float,
+        word_features: WordFeatures | None = None,
     ) -> RankingInput:
         known = portrait is not None and portrait.event_count > 0
         view = view_portrait(portrait, self.snapshot) if portrait is not None and known else None
         memory = None
         if self._memory is not None:
             memory = self._memory.strengths(query_key(query.searched), found.candidates.indices)
-        return RankingInput(
-            query, found.candidates, self.snapshot, portrait if known else None, view, vector, now, memory
-        )
+        features = {} if word_features is None else word_features
+        known_portrait = portrait if known else None
+        return RankingInput(query, found.candidates, self.snapshot, known_portrait, view, vector, now, memory, features)
 
     def _taken(self, query: UnderstoodQuery) -> IndexArray:
         """What people who asked this took most: candidates, whether or not they hold its words."""

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from services.core.addresses import Addresses, resolve_addresses
 from services.core.paths import HomePaths
 from services.core.settings import Settings, get_settings
-from services.core.storage import ObjectStorage
+from services.core.storage import ObjectStorage, open_storage
 from services.db.session import make_engine
 from services.workers.runner import Handler
 
@@ -36,8 +36,7 @@ class WorkerContext:
     @cached_property
     def storage(self) -> ObjectStorage | None:
         """What hosts share snapshots by; None where the home is all there is."""
-        url = self.settings.storage_url
-        return None if url is None else ObjectStorage(url)
+        return open_storage(self.settings.storage_url)
 
     @property
     def encoder_names(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from services.core.addresses import Addresses
 from services.core.clock import utc_now
 from services.core.paths import HomePaths
-from services.core.storage import ObjectStorage
+from services.core.storage import open_storage
 from services.features.materialize import materialize
 from services.features.offline.reader import OfflineReader
 from services.features.online import OnlineWriter, open_store
@@ -23,7 +23,7 @@ class Stores:
 
     def __init__(self, addresses: Addresses, paths: HomePaths, storage_url: str | None = None) -> None:
         self._addresses, self._paths = addresses, paths
-        self._storage = None if storage_url is None else ObjectStorage(storage_url)
+        self._storage = open_storage(storage_url)
 
     @cached_property
     def writer(self) -> OnlineWriter:

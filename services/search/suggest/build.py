@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from services.core.errors import CorruptArtefact
 from services.features.arrow_columns import text_column
-from services.features.snapshot_files import FileEntry, check_sizes, file_entry, write_array, write_strings
+from services.features.snapshot_files import FileEntry, check_sizes, file_entries, write_array, write_strings
 from services.features.versions import IN_USE_S, current_folder, make_current, new_folder, prune_folders
 from services.search.suggest.phrases import Phrase, distinct, name_phrases, query_phrases, title_phrases
 from services.search.text.analyser import Analyser, AnalyserConfig
@@ -64,8 +64,9 @@ def build_suggestions(
         return version
     with new_folder(suggest, version) as folder:
         _write(folder, phrases)
-        files = {path.name: file_entry(path) for path in sorted(folder.iterdir())}
-        manifest = SuggestManifest(FORMAT, version, now.timestamp(), len(phrases), config.language, files)
+        manifest = SuggestManifest(
+            FORMAT, version, now.timestamp(), len(phrases), config.language, file_entries(folder)
+        )
         (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest))
     return version
 
