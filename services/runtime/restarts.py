@@ -1,11 +1,13 @@
-"""When a part that ended is started again, and when it is given up."""
+"""When a part that ended is started again, and when it counts as failed."""
 
 from dataclasses import dataclass
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0
-STEADY_S = 60.0
-"""A part that ran this long was in order: its earlier quick ends are forgotten."""
+FAILED_DELAY_S = 60.0
+"""A failed part is tried again after so long: what it lacked (room on a disk, a server) may be there by then."""
+STEADY_S = 10.0
+"""A part that worked this long was in order: its earlier quick ends are forgotten."""
 QUICK_ENDS = 5
 """So many quick ends in a row make a part failed."""
 
@@ -17,19 +19,18 @@ class Restarts:
     total: int = 0
     quick: int = 0
     due: float | None = None
-    """When to start it next; None while it runs or after it was given up."""
+    """When to start it next; None while it runs."""
 
     @property
     def failed(self) -> bool:
         return self.quick >= QUICK_ENDS
 
-    def ended(self, ran_s: float, now: float) -> None:
-        """The part ended after `ran_s` seconds: plan its restart with doubled delay, or give it up."""
-        self.quick = 1 if ran_s >= STEADY_S else self.quick + 1
-        if self.failed:
-            self.due = None
-            return
-        self.due = now + min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (self.quick - 1))
+    def ended(self, worked_s: float, now: float) -> None:
+        """The part ended `worked_s` seconds after it was ready (0: it never was): plan its restart, after twice the
+        delay of the time before, or once a minute when it has failed."""
+        self.quick = 1 if worked_s >= STEADY_S else self.quick + 1
+        delay = FAILED_DELAY_S if self.failed else min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (self.quick - 1))
+        self.due = now + delay
 
     def started(self) -> None:
         """The planned restart was made."""

@@ -1,4 +1,5 @@
-"""Keeping a started stack up: what ends is started again with growing delays, what keeps ending is given up."""
+"""Keeping a started stack up: what ends is started again with growing delays, what keeps ending
+counts as failed and is tried now and then."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from services.runtime.parts import Part
 from services.runtime.postgres import EmbeddedPostgres
 from services.runtime.processes import alive
 from services.runtime.record import Record
-from services.runtime.restarts import Restarts
+from services.runtime.restarts import FAILED_DELAY_S, Restarts
 from services.runtime.state import PartState, PartStatus, Phase
 from services.runtime.valkey import EmbeddedValkey
 
@@ -51,7 +52,7 @@ class Watch:
         if part.identity is not None and alive(part.identity):
             return
         account = self._account(part)
-        if account.due is None and not account.failed:
+        if account.due is None:
             self._plan(part, time.time() - (part.started_at or time.time()), "the server ended")
         elif self._due(account, part):
             try:
@@ -64,12 +65,13 @@ class Watch:
         status = child.exit_status
         if status is None:
             if part.status is PartStatus.STARTING and child.ready():
+                child.ready_at = time.monotonic()
                 self._record.ready(part, child.ran_s)
             return
         account = self._account(part)
-        if account.due is None and not account.failed:
+        if account.due is None:
             child.sweep()
-            self._plan(part, child.ran_s, f"it ended with status {status}")
+            self._plan(part, child.worked_s, f"it ended with status {status}")
         elif self._due(account, part):
             self._launch(child.part)
 
@@ -83,11 +85,11 @@ class Watch:
         part.restarts = account.total
         return True
 
-    def _plan(self, part: PartState, ran_s: float, reason: str) -> None:
+    def _plan(self, part: PartState, worked_s: float, reason: str) -> None:
         account = self._account(part)
-        account.ended(ran_s, time.monotonic())
+        account.ended(worked_s, time.monotonic())
         if account.failed:
-            log.error("part given up", part=part.name, reason=reason)
+            log.error("part failed", part=part.name, reason=reason, again_in_s=FAILED_DELAY_S)
             end = tail(Path(part.log))
             self._record.failed(part, f"{reason}, {account.quick} times in a row. The end of {part.log}:\n{end}")
         else:

@@ -201,7 +201,7 @@ def test_a_taken_http_port_is_named_before_anything_starts(stack: Launched) -> N
     assert not HomePaths(stack.home).postgres.exists()
 
 
-def test_a_part_that_keeps_ending_is_given_up_and_its_log_quoted(stack: Launched) -> None:
+def test_a_part_that_keeps_ending_has_failed_and_its_log_is_quoted(stack: Launched) -> None:
     process = stack.up(SERVICE, ENDING)
     state = stack.wait_for(process, lambda state: state.phase is Phase.FAILED)
     parts = {part.name: part for part in state.parts}

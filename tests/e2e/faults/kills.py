@@ -145,7 +145,7 @@ def _line(pid: int) -> str:
 
 
 def deck(chance: random.Random, victims: Iterable[Victim] = tuple(Victim)) -> list[Victim]:
-    """The victims in random order: each comes once before any comes again, so none is given up as a hopeless part."""
+    """The victims in random order: each comes once before any comes again, so none is taken for a hopeless part."""
     shuffled = list(victims)
     chance.shuffle(shuffled)
     return shuffled

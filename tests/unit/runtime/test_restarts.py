@@ -1,13 +1,20 @@
 """When a part that ended starts again."""
 
-from services.runtime.restarts import FIRST_DELAY_S, LONGEST_DELAY_S, QUICK_ENDS, STEADY_S, Restarts
+from services.runtime.restarts import (
+    FAILED_DELAY_S,
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    QUICK_ENDS,
+    STEADY_S,
+    Restarts,
+)
 
 
 def test_delays_double_up_to_a_bound() -> None:
     account = Restarts()
     delays = []
     for _ in range(QUICK_ENDS - 1):
-        account.ended(ran_s=0.1, now=100.0)
+        account.ended(worked_s=0.1, now=100.0)
         assert account.due is not None
         delays.append(account.due - 100.0)
         account.started()
@@ -15,26 +22,35 @@ def test_delays_double_up_to_a_bound() -> None:
     assert max(delays) <= LONGEST_DELAY_S
 
 
-def test_the_fifth_quick_end_in_a_row_gives_the_part_up() -> None:
+def test_a_part_that_failed_is_tried_again_each_minute() -> None:
     account = Restarts()
-    for _ in range(QUICK_ENDS):
-        account.ended(ran_s=0.1, now=0.0)
+    for _ in range(QUICK_ENDS + 1):
+        account.ended(worked_s=0.1, now=0.0)
+        account.started()
     assert account.failed
-    assert account.due is None
+    account.ended(worked_s=0.0, now=100.0)
+    assert account.due == 100.0 + FAILED_DELAY_S
+
+
+def test_a_part_that_works_again_has_not_failed() -> None:
+    account = Restarts(quick=QUICK_ENDS)
+    account.ended(worked_s=STEADY_S, now=100.0)
+    assert not account.failed
+    assert account.due == 100.0 + FIRST_DELAY_S
 
 
 def test_a_long_run_wipes_out_earlier_quick_ends() -> None:
     account = Restarts()
     for _ in range(QUICK_ENDS - 1):
-        account.ended(ran_s=0.1, now=0.0)
-    account.ended(ran_s=STEADY_S, now=0.0)
+        account.ended(worked_s=0.1, now=0.0)
+    account.ended(worked_s=STEADY_S, now=0.0)
     assert not account.failed
     assert account.due == FIRST_DELAY_S
 
 
 def test_only_restarts_that_were_made_are_counted() -> None:
     account = Restarts()
-    account.ended(ran_s=0.1, now=0.0)
+    account.ended(worked_s=0.1, now=0.0)
     assert account.total == 0
     account.started()
     assert account.total == 1
