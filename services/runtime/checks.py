@@ -113,7 +113,8 @@ def check_parts(settings: Settings) -> Finding:
     if failed:
         text = "; ".join(f"{part.name}: {part.error}" for part in failed)
         logs = ", ".join(part.log for part in failed)
-        return wrong("parts", text, f"read {logs}; it is tried again each minute, `portrait down` and `portrait up` do it now")
+        cure = f"read {logs}; it is tried again each minute, `portrait down` and `portrait up` do it now"
+        return wrong("parts", text, cure)
     restarted = [f"{part.name} {part.restarts}x" for part in state.parts if part.restarts]
     if restarted:
         return warning("parts", f"restarted: {', '.join(restarted)}", "the logs in the home say why each ended")
