@@ -1,6 +1,7 @@
 """Trains a cross-encoder of search on judged pairs: its upper layers alone, on states of the lower ones kept on disk.
 
-What the frozen layers make of a pair never changes, so it is computed once and read by every training.
+What the frozen layers (by default the embeddings of tokens alone) make of a pair never changes, so it is computed once
+and read by every training.
 """
 
 import math
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.encoders.device import cpu_has_bf16
 from services.networks.cross_encoder import CrossEncoderConfig, LowerLayers, PairTokens, UpperLayers
 from training.list_loss import list_cross_entropy, list_softmax
 
@@ -24,12 +26,12 @@ CHUNK_PAIRS = 256
 class CrossEncoderSettings:
     """`batch_pairs`: whole lists until there are so many. `listwise`: what the loss over each query's list counts
     beside the squared error of each pair's grade. Rates fall to nothing after the share `warm_up` of the steps. At
-    three times this rate every pair ends with the same score."""
+    1e-4, read from the first token of the upper three layers, every pair ended with the same score."""
 
-    network: CrossEncoderConfig = field(default_factory=CrossEncoderConfig)
-    epochs: int = 1
+    network: CrossEncoderConfig = field(default_factory=lambda: CrossEncoderConfig(frozen=0, mean_pooling=True))
+    epochs: int = 2
     batch_pairs: int = 32
-    learning_rate: float = 3e-5
+    learning_rate: float = 8e-5
     head_rate: float = 1e-3
     weight_decay: float = 0.01
     warm_up: float = 0.05
@@ -129,17 +131,19 @@ def teach_cross_encoder(
         {"params": upper.layers.parameters(), "lr": settings.learning_rate},
         {"params": [*upper.head.parameters(), sharpness], "lr": settings.head_rate},
     ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True)
     batches = [lists for _ in range(settings.epochs) for lists in _batches(pairs.starts, settings.batch_pairs, rng)]
     warm = max(1, round(settings.warm_up * len(batches)))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, max(len(batches) - step, 0) / max(len(batches) - warm, 1))
     )
     before, when = np.full(len(pairs.row), np.nan, np.float32), np.zeros(len(pairs.row), np.int64)
+    bf16 = torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16())
     upper.train()
     for step, lists in enumerate(batches):
         rows, owner = _rows(pairs.starts, lists)
-        said = upper(*states.take(pairs.row[rows]))
+        with bf16:
+            said = upper(*states.take(pairs.row[rows])).float()
         fresh = np.isnan(before[rows])
         before[rows[fresh]], when[rows[fresh]] = said.detach().numpy()[fresh], step
         squared = torch.mean((said - goal[rows]) ** 2)
@@ -161,10 +165,10 @@ def cross_scores(
     """float32 (n,): what the texts of some pairs are worth."""
     order = np.argsort(np.diff(states.starts)[rows], kind="stable")
     scores = np.empty(len(rows), np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
         for at in range(0, len(order), chunk):
             some = order[at : at + chunk]
-            scores[some] = upper(*states.take(rows[some])).numpy()
+            scores[some] = upper(*states.take(rows[some])).float().numpy()
     return scores
 
 

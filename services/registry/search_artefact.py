@@ -27,7 +27,7 @@ class Reranking(msgspec.Struct, frozen=True):
 
     encoder: str
     weight: float
-    network: dict[str, int]
+    network: dict[str, int | bool]
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,10 @@ BESIDE: dict[str, tuple[str, ...]] = {
         "feature_repo.names",
     ),
     "training.text_encoder": ("services.core", "services.encoders", "training"),
+    "training.search_cross_encoder": ("services.encoders.device", "services.networks", "training"),
 }
 """What stands outside the row, with what it may import. Adapting the text encoder is the one training that reads texts:
-it must cut, pool and prefix them as serving does (ADR 7)."""
+it must cut, pool and prefix them as serving does (ADR 7); the cross-encoder's asks what the processor multiplies."""
 
 EXTRA: dict[str, tuple[str, ...]] = {
     "services.cli": ("services.runtime", "services.simulation", "services.workers.dispatch"),
