@@ -1,7 +1,12 @@
 """Where things lie under `PORTRAIT_HOME`: each path is named here once."""
 
+import hashlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+SOCKET_PATH_LIMIT = 103
+"""Bytes a Unix socket's path may have on every system we run on (Linux allows 107, macOS 103)."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +87,11 @@ class HomePaths:
     @property
     def cache(self) -> Path:
         return self.home / "cache"
+
+
+def socket_folder(wanted: Path, name: str) -> Path:
+    """`wanted`, or a short private folder in the system's temporary folder where `wanted/name` would be too long."""
+    if len(str(wanted / name).encode()) <= SOCKET_PATH_LIMIT:
+        return wanted
+    digest = hashlib.sha256(str(wanted).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"portrait-{digest}"

@@ -1,13 +1,8 @@
-"""Free loopback ports and the lengths of socket paths."""
+"""Free loopback ports."""
 
-import hashlib
 import socket
-import tempfile
-from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-SOCKET_PATH_LIMIT = 103
-"""Bytes a Unix socket's path may have on every system we run on (Linux allows 107, macOS 103)."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -28,11 +23,3 @@ def free_port(preferred: int = 0) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind((LOOPBACK, 0))
         return probe.getsockname()[1]
-
-
-def socket_folder(wanted: Path, name: str) -> Path:
-    """`wanted`, or a short private folder in the system's temporary folder where `wanted/name` would be too long."""
-    if len(str(wanted / name).encode()) <= SOCKET_PATH_LIMIT:
-        return wanted
-    digest = hashlib.sha256(str(wanted).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"portrait-{digest}"

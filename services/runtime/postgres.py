@@ -15,9 +15,8 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from services.core.paths import HomePaths
+from services.core.paths import HomePaths, socket_folder
 from services.runtime.errors import StartFailed, StopFailed
-from services.runtime.ports import socket_folder
 from services.runtime.postgres_binaries import binaries, open_binaries, open_for_server_user, server_user
 from services.runtime.processes import ProcessIdentity, alive, identify
 

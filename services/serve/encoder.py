@@ -21,6 +21,7 @@ from services.core.settings import get_settings
 from services.registry.registry import UNTRAINED, ModelRegistry
 from services.registry.search_artefact import read_cross_encoder
 from services.serve.encoder_client import ENCODER
+from services.serve.encoder_socket import EncoderSocket, encoder_folder
 from services.serve.loopback import keep_on_loopback
 from services.serve.photos import EncodedPhoto
 from services.serve.query_vectors import Encoded
@@ -117,6 +118,8 @@ class Encoder:
         configure_logging(get_settings().log_level, json_lines=True)
         keep_on_loopback()
         self._models = Models()
+        self._near = EncoderSocket(encoder_folder(get_settings().home), self.text)
+        self._opening = asyncio.get_running_loop().create_task(self._near.open())
         self._text_thread = ThreadPoolExecutor(1, thread_name_prefix="texts")
         self._cross_thread = ThreadPoolExecutor(1, thread_name_prefix="titles")  # queries need not wait for these
         self._photo_thread = ThreadPoolExecutor(1, thread_name_prefix="photos")

@@ -2,11 +2,13 @@
 
 import threading
 from functools import cached_property
+from pathlib import Path
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from services.core.logging import get_logger
+from services.serve.encoder_socket import NearEncoders, encoder_folder
 from services.serve.photos import EncodedPhoto
 from services.serve.query_vectors import Encoded
 
@@ -19,7 +21,11 @@ log = get_logger("gateway")
 
 
 class RemoteEncoder:
-    """Calls it over Serve's handle, which is found when it is first needed."""
+    """Calls it over a socket where it runs on this host, else over Serve's handle, which is found when it is first
+    needed."""
+
+    def __init__(self, home: Path) -> None:
+        self._near = NearEncoders(encoder_folder(home))
 
     @cached_property
     def _handle(self) -> DeploymentHandle:
@@ -32,7 +38,10 @@ class RemoteEncoder:
 
     async def text(self, query: str) -> Encoded:
         """Raises whatever a call to another process may."""
-        return await self._handle.text.remote(query)
+        try:
+            return await self._near.text(query)
+        except ConnectionError:
+            return await self._handle.text.remote(query)
 
     async def cross_scores(self, version: str, query: str, titles: list[str]) -> bytes:
         """As `text`: float32 bytes, how well each title fits the query by the cross-encoder of a search ranker."""

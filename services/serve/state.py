@@ -84,7 +84,7 @@ def open_state(settings: Settings, addresses: Addresses) -> State:
     live.start()
     paths = HomePaths(settings.home)
     mirror = start_mirror(paths, settings.storage_url)
-    encoder = RemoteEncoder()
+    encoder = RemoteEncoder(settings.home)
     search = SearchFiles(
         paths.search,
         paths.suggest,

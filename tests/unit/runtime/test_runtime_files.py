@@ -1,4 +1,4 @@
-"""The state file, the lock, bounded logs, ports and socket paths."""
+"""The state file, the lock, bounded logs and ports."""
 
 import socket
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from services.runtime.errors import AlreadyRunning, tail
 from services.runtime.lock import HomeLock
 from services.runtime.logs import bound_logs
-from services.runtime.ports import SOCKET_PATH_LIMIT, free_port, is_free, socket_folder
+from services.runtime.ports import free_port, is_free
 from services.runtime.postgres import PostgresConfig
 from services.runtime.state import PartState, PartStatus, Phase, StackState, read_state, write_state
 from services.runtime.valkey import ValkeyConfig
@@ -60,13 +60,6 @@ def test_a_taken_port_is_not_free_and_another_is_chosen() -> None:
         assert not is_free(taken)
         assert free_port(preferred=taken) != taken
     assert is_free(taken)
-
-
-def test_socket_paths_are_short_enough_for_every_system() -> None:
-    assert socket_folder(Path("/home/me/postgres"), "s") == Path("/home/me/postgres")
-    long = Path("/" + "x" * 120)
-    assert len(str(socket_folder(long, ".s.PGSQL.5432") / ".s.PGSQL.5432")) <= SOCKET_PATH_LIMIT
-    assert socket_folder(long, "s") == socket_folder(long, "s") != socket_folder(Path("/" + "y" * 120), "s")
 
 
 def test_postgres_is_durable_and_off_the_network_by_default() -> None:
