@@ -13,6 +13,7 @@ from services.db.embeddings import write_vectors
 from services.db.events import insert_events
 from services.db.items import upsert_items
 from services.db.leases import share_out
+from services.db.reference import write_reference
 from services.db.session import make_engine, planner_for_the_tail, transaction
 from services.db.user_states import current_snapshot, load_states, read_visible
 from services.features.portrait import Portrait, unpack
@@ -22,6 +23,7 @@ from services.profiles.live_catalogue import LiveCatalogue
 from services.profiles.live_update import EVENTS
 from services.profiles.read_out import read_out
 from services.profiles.reading import whole_catalogue
+from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_store import load_reference
 from services.profiles.tail import Tail
 
@@ -153,3 +155,17 @@ def kept(engine: Engine, *users: str) -> pa.Table:
     """The stored states of some users."""
     with transaction(engine) as connection:
         return load_states(connection, users, lock=False)
+
+
+def same_as_recomputed(engine: Engine, online: Recorder) -> bool:
+    """Whether all portraits are what a recompute as of their times gives."""
+    as_of = {user: portrait.as_of for user, portrait in online.portraits.items()}
+    return online.portraits == recomputed(engine, as_of)
+
+
+def with_reference(engine: Engine, **importance: float) -> None:
+    """Another version of the reference statistics."""
+    changed = {**ReferenceStatistics.defaults().to_json()}
+    changed["importance"] = {**changed["importance"], **importance}
+    with transaction(engine) as connection:
+        write_reference(connection, changed)
