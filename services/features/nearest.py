@@ -6,6 +6,8 @@ Small catalogues are searched exactly. Larger ones by 4-bit product quantisation
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,7 +52,8 @@ class QuantisedIndex:
 
     def search(self, queries: FloatArray, k: int) -> tuple[NDArray[np.int32], FloatArray]:
         queries = np.ascontiguousarray(queries, np.float32)
-        _, found = self._index.search(queries, min(math.ceil(self._refine * k), self._index.ntotal))
+        with one_thread():
+            _, found = self._index.search(queries, min(math.ceil(self._refine * k), self._index.ntotal))
         best = [
             self._scored(query, positions[positions >= 0], k) for query, positions in zip(queries, found, strict=True)
         ]
@@ -84,14 +87,27 @@ def padded(rows: NDArray[np.int32], cosine: FloatArray, k: int) -> tuple[NDArray
     return np.pad(rows, shape, constant_values=-1).astype(np.int32), np.pad(cosine, shape).astype(np.float32)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Faiss on one thread within the block: deterministic sums, and on a busy machine waiting threads cost more
+    than they give. It shares OpenMP's setting with torch, which would train and encode on one thread ever after."""
+    import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
 def open_index(folder: Path, settings: dict[str, Any], vectors: ItemVectors, rows: NDArray[np.int32]) -> NearestIndex:
-    """The index of a snapshot folder, one thread a search."""
+    """The index of a snapshot folder."""
     if settings["kind"] == "exact":
         return ExactIndex(vectors, rows)
     import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
 
     index = faiss.read_index(str(folder / INDEX_FILE), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
-    faiss.omp_set_num_threads(1)
     if settings["kind"] == "scan":
         return QuantisedIndex(index, settings["refine"], vectors, rows)
     map_lists(index, folder)

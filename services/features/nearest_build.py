@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.features.inverted_lists import write_lists
 from services.features.item_vectors import ItemVectors
-from services.features.nearest import EXACT, INDEX_FILE, best_of, open_index
+from services.features.nearest import EXACT, INDEX_FILE, best_of, one_thread, open_index
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
@@ -45,9 +45,13 @@ def build_index(vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder
     """
     if rows.size <= EXACT_LIMIT or vectors.shape[1] % 2:
         return EXACT
+    with one_thread():
+        return _built(vectors, kept, rows, folder)
+
+
+def _built(vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder: Path) -> dict[str, Any]:
     import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
 
-    faiss.omp_set_num_threads(1)  # deterministic sums; and on a busy machine waiting threads cost more than they give
     scanned = rows.size <= SCAN_LIMIT
     index = _scan(vectors.shape[1]) if scanned else _lists(vectors.shape[1], rows.size)
     index.train(_sample(vectors, rows, 0 if scanned else index.nlist * TRAINING_POINTS_A_LIST))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -100,3 +101,16 @@ def test_items_without_clusters_are_searched_more_widely(tmp_path: Path) -> None
         settings.append(build_index(vectors, kept, rows, tmp_path / name))
     assert settings[0]["probe"] < settings[1]["probe"]
     assert all(one["probe"] % WIDER == 0 for one in settings)
+
+
+def test_building_and_searching_leave_torch_its_threads(tmp_path: Path) -> None:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(3)  # what torch and faiss share
+    try:
+        vectors = clusters(2_000)
+        kept, rows = ItemVectors.of(vectors), np.arange(2_000, dtype=np.int32)
+        settings = build_index(vectors, kept, rows, tmp_path)
+        open_index(tmp_path, settings, kept, rows).search(vectors[:2], 10)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
