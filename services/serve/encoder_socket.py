@@ -135,18 +135,23 @@ class NearEncoders:
         self._talks.clear()
 
     def _names(self) -> list[str]:
-        """Of the sockets that are there, in a random order."""
+        """Of the sockets that are there, in a random order; connections to others are let go."""
         try:
             found = [path.name for path in self._folder.iterdir() if path.suffix == SUFFIX]
         except OSError:
-            return []
+            found = []
+        for gone in self._talks.keys() - set(found):
+            self._talks.pop(gone).close()
         random.shuffle(found)
         return found
 
     async def _connect(self, name: str) -> "_Talk":
         if not _is_private(self._folder):
             raise ConnectionError(f"{self._folder} is open to others")
-        talk = self._talks[name] = _Talk(*await asyncio.open_unix_connection(self._folder / name))
+        made = _Talk(*await asyncio.open_unix_connection(self._folder / name))
+        talk = self._talks.setdefault(name, made)
+        if talk is not made:  # another request has connected meanwhile
+            made.close()
         return talk
 
 

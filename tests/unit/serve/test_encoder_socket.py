@@ -106,6 +106,19 @@ async def test_a_folder_that_others_may_enter_is_not_used(folder: Path, near: Ne
     server.close()
 
 
+async def test_questions_that_come_at_once_share_a_connection_and_an_ended_encoders_is_let_go(
+    folder: Path, near: NearEncoders
+) -> None:
+    replica = EncoderSocket(folder, encode)
+    await replica.open()
+    await asyncio.gather(*(near.text("query") for _ in range(20)))
+    assert len(near._talks) == 1
+    replica.close()
+    with pytest.raises(ConnectionError):
+        await near.text("query")
+    assert not near._talks
+
+
 async def test_a_message_too_long_ends_the_connection(folder: Path) -> None:
     replica = EncoderSocket(folder, encode)
     await replica.open()
