@@ -52,6 +52,8 @@ class NumpySearchRanker:
     def contributions(self, features: FloatArray) -> FloatArray:
         """float32 (n, F): gradient · (feature − mean of the candidates): to first order, what sets each apart. Of
         features weighed by hand exactly what they add."""
+        if not len(features):
+            return np.zeros_like(features, np.float32)
         w = self.weights
         x = self._standardised(features)
         h = np.matmul(x, w["first"]) + w["first_bias"][:, None]
