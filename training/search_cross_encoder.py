@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.encoders.device import cpu_has_bf16
+from services.encoders.device import resolve_device
 from services.networks.cross_encoder import CrossEncoderConfig, LowerLayers, PairTokens, UpperLayers
 from training.list_loss import list_cross_entropy, list_softmax
 
@@ -138,11 +138,11 @@ def teach_cross_encoder(
         optimizer, lambda step: min((step + 1) / warm, max(len(batches) - step, 0) / max(len(batches) - warm, 1))
     )
     before, when = np.full(len(pairs.row), np.nan, np.float32), np.zeros(len(pairs.row), np.int64)
-    bf16 = torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16())
+    policy = resolve_device("cpu")
     upper.train()
     for step, lists in enumerate(batches):
         rows, owner = _rows(pairs.starts, lists)
-        with bf16:
+        with policy.autocast():
             said = upper(*states.take(pairs.row[rows])).float()
         fresh = np.isnan(before[rows])
         before[rows[fresh]], when[rows[fresh]] = said.detach().numpy()[fresh], step
@@ -165,7 +165,7 @@ def cross_scores(
     """float32 (n,): what the texts of some pairs are worth."""
     order = np.argsort(np.diff(states.starts)[rows], kind="stable")
     scores = np.empty(len(rows), np.float32)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
+    with resolve_device("cpu").inference():
         for at in range(0, len(order), chunk):
             some = order[at : at + chunk]
             scores[some] = upper(*states.take(rows[some])).float().numpy()

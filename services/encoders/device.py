@@ -40,6 +40,10 @@ class DevicePolicy:
     def is_gpu(self) -> bool:
         return self.device.type == "cuda"
 
+    def autocast(self) -> torch.autocast:
+        """Matrix products in `dtype` within the block, if there is one."""
+        return torch.autocast(self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None)
+
     @contextmanager
     def inference(self) -> Iterator[None]:
         """No gradients, autocast as chosen, and no more CPU threads than this process has CPUs."""
@@ -48,10 +52,7 @@ class DevicePolicy:
         if limit != before:
             torch.set_num_threads(limit)
         try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(self.device.type, dtype=self.dtype or torch.bfloat16, enabled=self.dtype is not None),
-            ):
+            with torch.inference_mode(), self.autocast():
                 yield
         finally:
             if limit != before:

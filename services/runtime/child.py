@@ -27,7 +27,6 @@ class Child:
         self._home = settings.home
         self.log = log_of(part.name, settings.home)
         self.launched_at = time.monotonic()
-        self.ready_at: float | None = None
         self.log.parent.mkdir(parents=True, exist_ok=True)
         told = ready_file(part, settings.home)
         told.parent.mkdir(parents=True, exist_ok=True)
@@ -54,11 +53,6 @@ class Child:
     @property
     def ran_s(self) -> float:
         return time.monotonic() - self.launched_at
-
-    @property
-    def worked_s(self) -> float:
-        """Since it was seen to be ready; 0 where it never was."""
-        return 0.0 if self.ready_at is None else time.monotonic() - self.ready_at
 
     def ready(self) -> bool:
         """Whether it does its work: alive, and for those that can be asked or tell, also that."""

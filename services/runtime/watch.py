@@ -65,13 +65,13 @@ class Watch:
         status = child.exit_status
         if status is None:
             if part.status is PartStatus.STARTING and child.ready():
-                child.ready_at = time.monotonic()
                 self._record.ready(part, child.ran_s)
             return
         account = self._account(part)
         if account.due is None:
             child.sweep()
-            self._plan(part, child.worked_s, f"it ended with status {status}")
+            worked_s = 0.0 if part.seconds is None else child.ran_s - part.seconds
+            self._plan(part, worked_s, f"it ended with status {status}")
         elif self._due(account, part):
             self._launch(child.part)
 

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from services.core.errors import DependencyDown
 from services.core.logging import get_logger
@@ -62,6 +63,7 @@ class EncoderSocket:
 
     def __init__(self, folder: Path, encode: Encode) -> None:
         self._folder, self._encode = folder, encode
+        self._path = folder / f"{os.getpid()}{SUFFIX}"
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -73,15 +75,14 @@ class EncoderSocket:
         for left in self._folder.glob(f"*{SUFFIX}"):
             if not _lives(left.stem):
                 left.unlink(missing_ok=True)
-        path = self._folder / f"{os.getpid()}{SUFFIX}"
-        path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._talk, path)
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._talk, self._path)
 
     def close(self) -> None:
         """Listen no longer."""
         if self._server is not None:
             self._server.close()
-            (self._folder / f"{os.getpid()}{SUFFIX}").unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answering: set[asyncio.Task[None]] = set()
@@ -219,4 +220,4 @@ def _is_private(folder: Path) -> bool:
 
 
 def _lives(pid: str) -> bool:
-    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+    return pid.isdigit() and psutil.pid_exists(int(pid))
