@@ -12,6 +12,8 @@ from services.profiles.state import UserStates
 from services.profiles.weights import decay
 
 TOLERANCE = 1e-5
+FARTHEST = 1e9
+"""How far states are apart that do not hold the same items: JSON has no infinity."""
 TOTALS_COMPARED = ("days", "newest", "reference", "first_active", "last_active", "ratings", "sentiments", "paid")
 ROWS_COMPARED = ("time", "strongest", "bought", "hid", "count", "type")
 
@@ -33,10 +35,16 @@ class Drift:
         apart = _of_totals(kept, fresh)
         np.maximum.at(apart, *_of_rows(kept, fresh, config))
         self.compared += kept.users
-        self.largest = max(self.largest, float(apart.max(initial=0.0)))
+        self.largest = max(self.largest, min(float(apart.max(initial=0.0)), FARTHEST))
         moved = np.flatnonzero(apart > TOLERANCE)
         self.users += len(moved)
         return [kept.user_ids[row].as_py() for row in moved.tolist()]
+
+    def merge(self, other: "Drift") -> None:
+        """Count the users of another comparison as well."""
+        self.compared += other.compared
+        self.largest = max(self.largest, other.largest)
+        self.users += other.users
 
 
 def _same_events(kept: UserStates, fresh: UserStates) -> tuple[UserStates, UserStates]:

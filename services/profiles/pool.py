@@ -18,7 +18,7 @@ from services.profiles.chunk import Taste, compute_taste
 from services.profiles.config import ProfileConfig
 from services.profiles.fold import fold_batch
 from services.profiles.neighbours import NeighbourPool, liked_items
-from services.profiles.reading import read_batch
+from services.profiles.reading import chunked, read_batch
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import UserStates, no_states
 
@@ -88,6 +88,25 @@ def computed_pool(
     place = order.to_numpy()
     pool = NeighbourPool(joined.take(order), np.concatenate(vectors)[place].astype(np.float32), catalogue.space)
     return ComputedPool(pool, sparse.csr_array(sparse.vstack(likes))[place], catalogue.item_ids)
+
+
+def everybodys_pool(
+    connection: Connection,
+    users: pa.Table,
+    catalogue: Catalogue,
+    until: datetime,
+    reference: ReferenceStatistics,
+    config: ProfileConfig,
+) -> ComputedPool:
+    """The pool of `users` (`user_id`, `events`), from their events before `until`."""
+
+    def tastes() -> Iterator[tuple[UserStates, Taste]]:
+        for ids, _ in chunked(users, config):
+            events, _ = read_batch(connection, ids, until, catalogue)
+            states = fold_batch(no_states(), events, catalogue, reference, config)
+            yield states, compute_taste(states, catalogue, config)
+
+    return computed_pool(tastes(), catalogue, config)
 
 
 def stored_pool(

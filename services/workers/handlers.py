@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
 
 import pyarrow as pa
 from sqlalchemy import Engine, text
@@ -32,9 +33,11 @@ from services.profiles.config import ProfileConfig
 from services.profiles.engagement_drift import engagement_drift
 from services.profiles.engagement_features import served_exposure
 from services.profiles.engagement_tail import ITEMS_A_TICK, EngagementTail
-from services.profiles.recompute import RecomputeReport, recompute_profiles
+from services.profiles.recompute import recompute_profiles
+from services.profiles.recompute_report import RecomputeReport
 from services.profiles.reference import POSITIONS
 from services.profiles.reference_store import load_reference, refit_reference
+from services.profiles.shared_recompute import Help
 from services.search.item_terms_store import item_terms_of
 from services.search.search_storage import publish_terms
 from services.search.text.analyser import Analyser, AnalyserConfig
@@ -91,6 +94,8 @@ class HandlerContext(Protocol):
 
     @property
     def stores(self) -> "Stores": ...
+
+    def call_for_help(self, run_id: UUID) -> None: ...
 
 
 class Handlers:
@@ -202,6 +207,7 @@ class Handlers:
             config=BESIDE_THE_TAIL,
             prune=everybody,
             keep_states=True,
+            help_=Help("everybody", context.call_for_help),
         )
         with transaction(context.engine) as connection:
             if everybody:
@@ -229,6 +235,7 @@ class Handlers:
             prune=False,
             keep_states=True,
             from_states=True,
+            help_=Help("everybody changed", context.call_for_help),
         )
         with transaction(context.engine) as connection:
             set_checkpoint(connection, PROFILES_CHECKPOINT, mark)

@@ -10,6 +10,7 @@ LIVE = "live"
 RUN_JOB = "portrait.run_job"
 REQUEST_DUE = "portrait.request_due"
 SWEEP = "portrait.sweep"
+HELP = "portrait.help_recompute"
 TAIL = "portrait.tail"
 ENGAGEMENT = "portrait.engagement"
 

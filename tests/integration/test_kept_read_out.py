@@ -11,8 +11,9 @@ from services.core.addresses import Addresses
 from services.db import user_states
 from services.db.session import make_engine, transaction
 from services.features.portrait import Portrait, pack, unpack
-from services.profiles import recompute
-from services.profiles.recompute import RecomputeReport, recompute_profiles
+from services.profiles import recompute_chunk
+from services.profiles.recompute import recompute_profiles
+from services.profiles.recompute_report import RecomputeReport
 
 HISTORY = (
     ("a1", "ada", "lips-1", "purchase", NOW - 9 * DAY),
@@ -55,7 +56,7 @@ def test_kept_states_give_the_portraits_of_all_events(tailed: Engine, monkeypatc
     before = kept(tailed, "ada").select(STATE)
     online, again = Online(), Online()
     with monkeypatch.context() as patched:
-        patched.setattr(recompute, "read_visible", lambda *_: pytest.fail("the events were read"))
+        patched.setattr(recompute_chunk, "read_visible", lambda *_: pytest.fail("the events were read"))
         report = read_out(tailed, online, "ada", "bea")
     assert (report.users, report.events) == (2, 4)
     assert kept(tailed, "ada").select(STATE) == before
@@ -82,7 +83,7 @@ def test_who_has_no_state_or_one_that_cannot_be_read_is_computed_from_events(tai
 def test_a_state_that_moved_on_meanwhile_keeps_its_portrait_online_too(
     tailed: Engine, database: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = recompute.write_read_outs
+    real = recompute_chunk.write_read_outs
 
     def late(connection: object, table: object) -> set[str]:
         add(tailed, ("a3", "ada", "serum-1", "click", NOW + timedelta(seconds=1)))
@@ -90,7 +91,7 @@ def test_a_state_that_moved_on_meanwhile_keeps_its_portrait_online_too(
             settle(tail)
         return real(connection, table)
 
-    monkeypatch.setattr(recompute, "write_read_outs", late)
+    monkeypatch.setattr(recompute_chunk, "write_read_outs", late)
     online = Online()
     read_out(tailed, online, "ada", "bea")
     assert unpack(packed(tailed, "ada")).recent_items[0].item_id == "serum-1"

@@ -53,7 +53,7 @@ def test_the_history_is_pruned_by_the_run_of_all_alone(
         insert_events(connection, pa.table(bought))
     for days in (45, 40):
         recompute_profiles(engine, None, as_of=now - days * DAY)
-    handlers = Handlers(SimpleNamespace(engine=engine, stores=SimpleNamespace(writer=None)))
+    handlers = Handlers(SimpleNamespace(engine=engine, call_for_help=None, stores=SimpleNamespace(writer=None)))
     assert handlers.profiles(some, lambda share: None)["users"] == 1
     assert history_of(engine, "ada") == 3
     handlers.profiles({"mode": "all"}, lambda share: None)

@@ -16,6 +16,7 @@ from services.db.models.impressions import Impression, ServedRequest
 from services.db.models.item_states import ItemState, ItemTail, PendingItem, ServedExposure
 from services.db.models.jobs import Checkpoint, Job
 from services.db.models.live import CatalogueChange, PendingUser, QuarantinedUser, TailOwner, TailPartition, UserState
+from services.db.models.recomputes import RecomputePart, RecomputeRun
 from services.db.models.searches import QueryItem, QueryStatistics, Search
 from services.db.models.users import User
 
@@ -41,6 +42,8 @@ __all__ = [
     "QuarantinedUser",
     "QueryItem",
     "QueryStatistics",
+    "RecomputePart",
+    "RecomputeRun",
     "ReferenceStatistics",
     "Search",
     "ServedExposure",
