@@ -39,10 +39,11 @@ def recompute(
     if json:
         print_json(result)
         return
-    steps = dict(result["steps"])
-    total = steps.pop("total")
-    parts = ", ".join(f"{step} {seconds:.1f}" for step, seconds in steps.items())
-    console().print(f"{result['users']:,} portraits from {result['events']:,} events in {total:.1f} s ({parts})")
+    steps = ", ".join(f"{step} {took:.1f}" for step, took in result["steps"].items() if step != "total")
+    shared = f" by {result['processes']} processes" if result["processes"] > 1 else ""
+    console().print(
+        f"{result['users']:,} portraits from {result['events']:,} events in {result['seconds']:.1f} s{shared} ({steps})"
+    )
     if result["erased"]:
         console().print(f"{result['erased']:,} portraits erased: the users refused personalisation or are gone")
 

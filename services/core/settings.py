@@ -71,6 +71,9 @@ class Settings(BaseSettings):
         ge=0,
         description="After so many seconds without a job a worker frees what torch, Feast and models take; 0: never.",
     )
+    cpu_processes: int = Field(
+        1, ge=1, description="Processes of a worker for recomputes, snapshots and statistics: a recompute uses all."
+    )
     rate_limit: float | None = Field(
         None, gt=0, description="Requests a second of each API key, or of each address where no key is needed."
     )

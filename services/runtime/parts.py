@@ -121,7 +121,7 @@ PARTS: tuple[Part, ...] = (
         depends_on=("feature_repo", "services.features", "services.db", "services.core"),
     ),
     _worker("gpu", 15, "--concurrency", "1", "--prefetch-multiplier", "1", environment=PATIENT),
-    _worker("cpu", 15, "--concurrency", "1", "--prefetch-multiplier", "1", environment=PATIENT),
+    _worker("cpu", 15, "--prefetch-multiplier", "1", environment=PATIENT),
     _worker("live", 0, "--concurrency", "2", "--include", LIVE_MODULES, environment=ONE_THREAD),
     _worker("io", 10, "--concurrency", "2", environment=ONE_THREAD),
     Part(

@@ -26,8 +26,11 @@ LONGEST_POP_S = 10
 once."""
 
 
-def make_celery(broker_url: str) -> Celery:
-    """A Celery application on this broker. Results are not kept there: jobs are rows in Postgres."""
+def make_celery(broker_url: str, processes: int) -> Celery:
+    """A Celery application on this broker, of so many processes a worker where its command line does not say.
+
+    Results are not kept there: jobs are rows in Postgres.
+    """
     celery = Celery("portrait", broker=broker_url)
     celery.conf.update(
         include=["services.workers.tasks"],
@@ -38,6 +41,7 @@ def make_celery(broker_url: str) -> Celery:
         task_reject_on_worker_lost=True,
         task_serializer="json",
         accept_content=["json"],
+        worker_concurrency=processes,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
         worker_max_memory_per_child=4_000_000,
@@ -83,4 +87,4 @@ def _stopping(**_: object) -> None:
     stopping.requested.set()
 
 
-app = make_celery(resolve_addresses(get_settings()).broker_url)
+app = make_celery(resolve_addresses(get_settings()).broker_url, get_settings().cpu_processes)

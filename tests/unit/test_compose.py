@@ -78,9 +78,10 @@ def test_every_service_is_limited_in_cpu_memory_and_log(services: dict[str, dict
 
 
 def test_workers_that_hold_whole_catalogues_have_one_child(services: dict[str, dict[str, Any]]) -> None:
-    for name in ("worker-cpu", "worker-gpu"):
-        command = services[name]["command"]
-        assert command[command.index("--concurrency") + 1] == "1", name
+    command = services["worker-gpu"]["command"]
+    assert command[command.index("--concurrency") + 1] == "1"
+    assert "--concurrency" not in services["worker-cpu"]["command"], "unless PORTRAIT_CPU_PROCESSES says more"
+    assert Settings.model_fields["cpu_processes"].default == 1
 
 
 def test_every_secret_must_be_given_and_none_has_a_default() -> None:
