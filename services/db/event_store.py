@@ -33,7 +33,7 @@ def insert_keys(
         SELECT array_agg(row - 1), pg_notify(%s, ''), (
           SELECT array_agg(month AT TIME ZONE 'UTC' ORDER BY month) FROM months
           WHERE to_regclass('events_' || to_char(month, 'YYYY_MM')) IS NULL)
-        FROM batch WHERE event_key NOT IN (SELECT event_key FROM fresh)"""
+        FROM batch WHERE NOT EXISTS (SELECT FROM fresh WHERE fresh.event_key = batch.event_key)"""
     arrays = ("{" + ",".join(keys) + "}", "{" + ",".join(map(str, micros)) + "}")
     driver = raw(connection)
     with driver.pipeline():  # which sends the transaction's BEGIN along

@@ -61,6 +61,7 @@ class Models:
         torch.set_num_threads(THREADS)
         encoders = EncoderSet(get_settings())
         _ = encoders.space  # loads both models
+        encoders.text.only_encode()
         gc.collect()
         give_back()  # some 100 MB that loading took for a while
         return encoders

@@ -45,6 +45,20 @@ def test_a_vector_does_not_depend_on_its_batch_in_bf16(encoder: TextEncoder) -> 
     np.testing.assert_allclose((many * exact).sum(1), 1, atol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, None])
+def test_weights_that_are_kept_as_they_are_multiplied_give_the_same_vectors(
+    tiny_bert: Path, dtype: torch.dtype | None
+) -> None:
+    kept = load_text_encoder(str(tiny_bert), "cpu")
+    kept.policy = replace(kept.policy, dtype=dtype)
+    before, version = kept.encode(TEXTS), kept.version
+    kept.only_encode()
+    np.testing.assert_array_equal(kept.encode(TEXTS), before)
+    linear = [layer.weight.dtype for layer in kept.model.modules() if isinstance(layer, torch.nn.Linear)]
+    assert set(linear) == {dtype or torch.float32}
+    assert kept.version == version
+
+
 def test_mean_pooling_ignores_padding(encoder: TextEncoder, tiny_bert: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
