@@ -5,9 +5,10 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from services.core.errors import NotRunning
+from services.core.errors import ConfigurationError, NotRunning
 from services.core.paths import HomePaths
 from services.core.settings import Settings
+from services.core.valkey import is_cluster
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def resolve_addresses(settings: Settings) -> Addresses:
 
     Raises:
         NotRunning: neither a URL is set nor an embedded stack has written its addresses.
+        ConfigurationError: the broker would be a cluster.
     """
     embedded = read_addresses(settings.home)
     database = settings.database_url.get_secret_value() if settings.database_url else None
@@ -67,6 +69,8 @@ def resolve_addresses(settings: Settings) -> Addresses:
     if database is None or redis is None:
         raise NotRunning(settings.home)
     broker = settings.broker_url.get_secret_value() if settings.broker_url else None
+    if is_cluster(broker or redis) and (broker is not None or settings.redis_url is not None):
+        raise ConfigurationError("PORTRAIT_BROKER_URL: Celery needs one server, not a cluster: name another Valkey")
     if broker is None:
         broker = embedded.broker_url if embedded is not None and settings.redis_url is None else redis
     return Addresses(

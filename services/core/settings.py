@@ -37,7 +37,9 @@ class Settings(BaseSettings):
         None, description="Comma-separated keys accepted as `Authorization: Bearer KEY`."
     )
     database_url: SecretStr | None = Field(None, description="postgresql://… of an external PostgreSQL with pgvector.")
-    redis_url: SecretStr | None = Field(None, description="redis://… of an external Valkey or Redis (online store).")
+    redis_url: SecretStr | None = Field(
+        None, description="redis://… of an external Valkey or Redis (online store), redis+cluster://… of a cluster."
+    )
     broker_url: SecretStr | None = Field(None, description="Celery broker; the online store's server when unset.")
     storage_url: str | None = Field(
         None, description="Object storage of snapshots, models and search (s3://…, file://…) where hosts share no home."

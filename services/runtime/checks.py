@@ -9,11 +9,11 @@ from enum import StrEnum
 from importlib import metadata
 
 import psycopg
-import redis
 from packaging.requirements import Requirement
 
 from services.core.addresses import Addresses
 from services.core.settings import Settings
+from services.core.valkey import FAILED, connect, infos, is_cluster
 from services.runtime.child import ask_ready
 from services.runtime.launch import is_running
 from services.runtime.ports import LOOPBACK, is_free
@@ -168,25 +168,34 @@ def check_postgres(settings: Settings, addresses: Addresses) -> Finding:
 
 def check_valkey(settings: Settings, addresses: Addresses) -> Finding:
     try:
-        with redis.Redis.from_url(addresses.redis_url, socket_timeout=3, decode_responses=True) as client:
-            server, persistence = client.info("server"), client.info("persistence")
-            policy = client.info("memory").get("maxmemory_policy")
-    except redis.RedisError as error:
+        with connect(addresses.redis_url, socket_timeout=3, decode_responses=True) as client:
+            servers = infos(client, "server", "persistence", "memory", "cluster")
+    except FAILED as error:
         return wrong("valkey", f"no connection: {error}", _server_cure(settings.redis_url is not None, "REDIS"))
+    server = servers[0]
     name = f"{server.get('server_name', 'redis')} {server.get('valkey_version', server['redis_version'])}"
-    if policy != "noeviction":
+    if is_cluster(addresses.redis_url):
+        name = f"{name}, a cluster of {len(servers)} shards"
+    elif server.get("cluster_enabled"):
+        return wrong(
+            "valkey",
+            f"{name} is a node of a cluster",
+            "write PORTRAIT_REDIS_URL as redis+cluster://… (or rediss+cluster)",
+        )
+    policy = next((one["maxmemory_policy"] for one in servers if one["maxmemory_policy"] != "noeviction"), None)
+    if policy is not None:
         return wrong(
             "valkey",
             f"{name} may evict keys (maxmemory-policy {policy}): portraits and queued tasks would vanish",
             "set maxmemory-policy noeviction there",
         )
-    if not persistence.get("aof_enabled"):
+    if not all(one.get("aof_enabled") for one in servers):
         return warning(
             "valkey",
             f"{name} keeps no append-only file: queued tasks are lost when it restarts",
             "set appendonly yes there (the online store itself is rebuilt by `portrait features materialize --all`)",
         )
-    return ok("valkey", f"{name}, append-only, {policy}")
+    return ok("valkey", f"{name}, append-only, noeviction")
 
 
 def _server_cure(configured: bool, name: str) -> str:

@@ -3,10 +3,10 @@
 from urllib.parse import urlsplit
 
 import psycopg
-import redis
 
 from services.core.errors import DependencyDown
 from services.core.settings import Settings
+from services.core.valkey import FAILED, connect
 
 
 def require_servers(settings: Settings) -> None:
@@ -57,9 +57,9 @@ def require_postgres(url: str) -> None:
 def require_redis(url: str, setting: str) -> None:
     """Ping."""
     try:
-        with redis.Redis.from_url(url, socket_timeout=5) as client:
+        with connect(url, socket_timeout=5) as client:
             client.ping()
-    except redis.RedisError as error:
+    except FAILED as error:
         raise DependencyDown(f"{setting}: {_place(url)} cannot be used: {error}") from error
 
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import psycopg
-import redis
 
 from services.core.addresses import Addresses
 from services.core.live_keys import (
@@ -19,6 +18,7 @@ from services.core.live_keys import (
     TAILS,
 )
 from services.core.settings import Settings
+from services.core.valkey import FAILED, connect
 from services.runtime.checks import Finding, ok, warning, wrong
 
 LATE_S = 10.0
@@ -40,9 +40,9 @@ TAIL_CURE = "see `portrait status` and the log of worker-live; `portrait up` sta
 def check_online_store(settings: Settings, addresses: Addresses) -> Finding:
     """Whether the online store has all portraits."""
     try:
-        with redis.Redis.from_url(addresses.redis_url, socket_timeout=3) as client:
+        with connect(addresses.redis_url, socket_timeout=3) as client:
             online = client.get(ONLINE)
-    except redis.RedisError as error:
+    except FAILED as error:
         return wrong("online store", f"no connection: {error}", "see the finding on valkey")
     if online is None:
         return wrong(
@@ -79,10 +79,10 @@ def check_tail_owners(settings: Settings, addresses: Addresses) -> Finding:
 def check_tail_lag(settings: Settings, addresses: Addresses) -> Finding:
     """How far portraits are behind the events."""
     try:
-        with redis.Redis.from_url(addresses.redis_url, socket_timeout=3, decode_responses=True) as client:
+        with connect(addresses.redis_url, socket_timeout=3, decode_responses=True) as client:
             owners = sorted(client.smembers(TAILS))
             found = [client.hgetall(TAIL.format(owner)) for owner in owners]
-    except redis.RedisError as error:
+    except FAILED as error:
         return wrong("tail lag", f"no connection: {error}", "see the finding on valkey")
     reports = [report for report in found if PARTITIONS_OWNED in report]
     if not reports:
@@ -129,9 +129,9 @@ def check_broker(settings: Settings, addresses: Addresses) -> Finding:
     if not addresses.broker_url.startswith(("redis://", "rediss://", "unix://")):
         return ok("broker", "another kind than Redis: the finding on workers tells whether it answers")
     try:
-        with redis.Redis.from_url(addresses.broker_url, socket_timeout=3) as client:
+        with connect(addresses.broker_url, socket_timeout=3) as client:
             client.ping()
-    except redis.RedisError as error:
+    except FAILED as error:
         return wrong("broker", f"no connection: {error}", "check PORTRAIT_BROKER_URL, or `portrait up`")
     return ok("broker", "it answers")
 

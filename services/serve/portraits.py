@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from redis.exceptions import RedisError
-
 from feature_repo import names
 from services.core.errors import CorruptArtefact, DependencyDown
 from services.core.logging import get_logger
 from services.core.metrics import ServingMetrics
+from services.core.valkey import FAILED
 from services.features.freshness import EXPIRED, UNAVAILABLE, FeatureStatus, without_passed_windows
 from services.features.portrait import Portrait, cold_portrait
 from services.serve.live import Live
 
 RETRY_S = 0.5
 RETRY_FACTOR = 4.0
-FAILURES = (RedisError, OSError, DependencyDown)
+FAILURES = (*FAILED, OSError, DependencyDown)
 NOT_READ = FeatureStatus(None, UNAVAILABLE)
 
 T = TypeVar("T")

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import redis
+from functools import cached_property
 
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown
 from services.core.live_keys import ONLINE, PARTITIONS_OWNED, TAIL, TAILS
+from services.core.valkey import FAILED, Client, connect
 from services.features.store_addresses import redis_client_url
 
 TIMEOUT_S = 1.0
@@ -55,9 +55,11 @@ class LiveStatus:
     """Reads of one thread."""
 
     def __init__(self, addresses: Addresses) -> None:
-        self._client = redis.Redis.from_url(
-            redis_client_url(addresses), socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S
-        )
+        self._url = redis_client_url(addresses)
+
+    @cached_property
+    def _client(self) -> Client:
+        return connect(self._url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S)
 
     def read(self) -> LiveReading:
         """How things stand: two round trips. The names of tails that report no more are forgotten.
@@ -78,7 +80,7 @@ class LiveStatus:
             gone = [name for name, fields in reports.items() if not fields]
             if gone:
                 self._client.srem(TAILS, *gone)
-        except redis.RedisError as error:
+        except FAILED as error:
             raise DependencyDown("The online store (Valkey) does not answer: see `portrait doctor`") from error
         said = json.loads(online) if online else {}
         readings = [TailReading.of(name, fields) for name, fields in reports.items() if fields]

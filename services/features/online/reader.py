@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import redis
 from feast import FeatureStore, FeatureView
 from feast.infra.provider import get_provider
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -15,6 +14,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feature_repo import names
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown
+from services.core.valkey import FAILED
 from services.features.freshness import PRESENT, FeatureStatus, status_of
 from services.features.online.connection import feature_view, open_store
 from services.features.portrait import Portrait, unpack
@@ -104,7 +104,7 @@ class OnlineReader:
         key = entity_key(names.USER_ID, user_id)
         try:
             times = self._provider.online_store.read_times(self._config, [view.name for view in views], key)
-        except redis.RedisError as error:
+        except FAILED as error:
             raise _down() from error
         now = time.time()
         return {view.name: status_of(at, _ttl_s(view), now) for view, at in zip(views, times, strict=True)}
@@ -121,7 +121,7 @@ class OnlineReader:
         keys = [entity_key(join_key, entity_id) for entity_id in entity_ids]
         try:
             return self._provider.online_read(self._config, view, keys, features)
-        except redis.RedisError as error:
+        except FAILED as error:
             raise _down() from error
 
 

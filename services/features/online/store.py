@@ -1,16 +1,15 @@
-"""Feast's Redis online store, connected by URL: Unix socket, TLS, user names and any password work."""
+"""Feast's Redis online store, connected by URL: Unix socket, TLS, user names, any password and clusters work."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import redis
 from feast import RepoConfig
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from pydantic import Field, SecretStr
-from redis import asyncio as redis_asyncio
 
+from services.core.valkey import AsyncClient, Client, connect, connect_async
 from services.features.online import derived
 from services.features.readable_views import VIEWS
 from services.features.store_addresses import redis_client_url, register_plugin, settings_addresses
@@ -26,7 +25,8 @@ def _settings_url() -> SecretStr:
 
 
 class PortraitOnlineStoreConfig(RedisOnlineStoreConfig):
-    """`url` is redis://, rediss:// or unix://; that of the settings when not given."""
+    """`url` is redis://, rediss:// or unix://, or that of a cluster (`services.core.valkey`); that of the settings when
+    not given."""
 
     type: Literal["services.features.online.store.PortraitOnlineStore"] = (
         "services.features.online.store.PortraitOnlineStore"
@@ -56,18 +56,18 @@ class PortraitOnlineStore(RedisOnlineStore):
             for (_, fields), row, some in zip(commands, rows, asked, strict=True)
         ]
 
-    def _get_client(self, online_store_config: PortraitOnlineStoreConfig) -> redis.Redis:
+    def _get_client(self, online_store_config: PortraitOnlineStoreConfig) -> Client:
         if self._client is None:
-            self._client = redis.Redis.from_url(
+            self._client = connect(
                 online_store_config.url.get_secret_value(),
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_timeout=READ_TIMEOUT_S,
             )
         return self._client
 
-    async def _get_client_async(self, online_store_config: PortraitOnlineStoreConfig) -> redis_asyncio.Redis:
+    async def _get_client_async(self, online_store_config: PortraitOnlineStoreConfig) -> AsyncClient:
         if self._client_async is None:
-            self._client_async = redis_asyncio.Redis.from_url(
+            self._client_async = connect_async(
                 online_store_config.url.get_secret_value(),
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_timeout=READ_TIMEOUT_S,

@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import redis
 from feast import FeatureStore, FeatureView
 from feast.infra.provider import get_provider
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.type_map import python_values_to_proto_values
+from redis.exceptions import OutOfMemoryError
 
 from feature_repo import names
 from services.core.addresses import Addresses
 from services.core.errors import DependencyDown, InvalidInput
+from services.core.valkey import FAILED
 from services.features.online.connection import feature_view, open_store
 from services.features.online.reader import entity_key
 from services.features.portrait import Portrait, pack
@@ -94,7 +95,7 @@ class OnlineWriter:
         keys = [entity_key(join_key, entity_id) for entity_id in entity_ids]
         try:
             return self._provider.online_store.delete_entities(self._config, keys)
-        except redis.RedisError as error:
+        except FAILED as error:
             raise _down(error) from error
 
     def online_views(self) -> list[str]:
@@ -113,7 +114,7 @@ class OnlineWriter:
         keys = [entity_key(view.join_keys[0], entity_id) for entity_id in table[view.join_keys[0]].to_pylist()]
         try:
             portraits = self._provider.online_store.portrait_times(self._config, keys)
-        except redis.RedisError as error:
+        except FAILED as error:
             raise _down(error) from error
         times = table[names.EVENT_TIMESTAMP].cast(pa.timestamp("us", tz="UTC")).to_pylist()
         newer = [at is None or time.timestamp() > at for time, at in zip(times, portraits, strict=True)]
@@ -124,12 +125,12 @@ class OnlineWriter:
             return
         try:
             self._provider.online_write_batch(self._config, view, rows, None)
-        except redis.RedisError as error:
+        except FAILED as error:
             raise _down(error) from error
 
 
-def _down(error: redis.RedisError) -> DependencyDown:
-    if isinstance(error, redis.exceptions.OutOfMemoryError):
+def _down(error: Exception) -> DependencyDown:
+    if isinstance(error, OutOfMemoryError):
         return DependencyDown("The online store (Valkey) is out of memory: raise its maxmemory, or add shards")
     return DependencyDown("The online store (Valkey) does not answer: see `portrait doctor`")
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
-from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from services.core.errors import PortraitError
 from services.core.hold import held
 from services.core.metrics import CONTENT_TYPE
+from services.core.valkey import FAILED
 from services.serve.answers import Health, Readiness
 from services.serve.openapi import Describer
 from services.serve.respond import json_response
@@ -97,6 +97,6 @@ async def _store(state: State) -> str:
     try:
         work = asyncio.get_running_loop().run_in_executor(None, state.store.stored, PROBE_USER)
         await asyncio.wait_for(work, PROBE_TIMEOUT_S)
-    except (RedisError, OSError, PortraitError, TimeoutError):
+    except (*FAILED, OSError, PortraitError, TimeoutError):
         return "does not answer"
     return "ok"
