@@ -3,21 +3,30 @@
 How many lists hold the nearest items, and how many of the quantised best must be scored again, depends on the vectors.
 So the index is asked for the neighbours of some items, and of means of items that lie near each other, as profiles are.
 As many lists are searched as these need, times `WIDER`: texts that people search with lie farther off than items.
+
+An index goes on from the one before it (`Earlier`): of the same vectors it is that one, and of others it keeps what was
+trained, the centres of the lists and the code books, while these still find what they found.
 """
 
+import hashlib
 import math
+import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.features.inverted_lists import write_lists
+from services.features.inverted_lists import LISTS_FILE, SIZES_FILE, write_lists
 from services.features.item_vectors import ItemVectors
 from services.features.nearest import EXACT, INDEX_FILE, best_of, one_thread, open_index
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
+
+INDEX_FILES = (INDEX_FILE, LISTS_FILE, SIZES_FILE)
 
 EXACT_LIMIT = 1_000
 SCAN_LIMIT = 40_000
@@ -38,23 +47,97 @@ WIDER = 4
 are found; with four times as many .955."""
 
 
-def build_index(vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder: Path) -> dict[str, Any]:
-    """Write the index over `vectors[rows]` into `folder`. Returns what `open_index` needs; deterministic.
+OUTGROWN = 1.5
+"""An index of so many times the items that it was trained for, or of as many times fewer, is trained anew."""
+WORN = 2
+"""As is one that must look into so many times the lists, or score so many times the candidates, that it had to."""
 
-    `vectors` (n, D) are L2-normalised, `kept` the same ones as the snapshot keeps them.
+
+@dataclass(frozen=True)
+class Earlier:
+    """An index to go on from, over vectors of the same space: its folder and its settings."""
+
+    folder: Path
+    settings: dict[str, Any]
+
+    def fits(self, items: int) -> bool:
+        """Whether what it was trained for is about as much."""
+        trained = self.settings.get("trained", 0)
+        return self.settings["kind"] == _kind(items) and trained / OUTGROWN <= items <= trained * OUTGROWN
+
+    def finds_as_much(self, settings: dict[str, Any]) -> bool:
+        """Whether an index with what it was trained to finds as much for as little, by the settings of both."""
+        worn = any(settings[name] > WORN * self.settings[name] for name in ("probe", "refine") if name in settings)
+        return settings["recall"] >= min(RECALL, self.settings["recall"]) and not worn
+
+
+def build_index(
+    vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder: Path, earlier: Earlier | None = None
+) -> dict[str, Any]:
+    """Write the index over `vectors[rows]` into `folder`. Returns what `open_index` needs.
+
+    `vectors` (n, D) are L2-normalised, `kept` the same ones as the snapshot keeps them. Deterministic: the same of the
+    same `earlier` one, or of none.
     """
     if rows.size <= EXACT_LIMIT or vectors.shape[1] % 2:
         return EXACT
+    source = _digest(vectors, rows)
+    if earlier is not None and earlier.settings.get("source") == source:
+        for name in INDEX_FILES:
+            if (earlier.folder / name).exists():
+                _link(earlier.folder / name, folder / name)
+        return earlier.settings
     with one_thread():
-        return _built(vectors, kept, rows, folder)
+        if earlier is not None and earlier.fits(rows.size):
+            trained = {"source": source, "trained": earlier.settings["trained"]}
+            settings = _built(_emptied(earlier), vectors, kept, rows, folder) | trained
+            if earlier.finds_as_much(settings):
+                return settings
+        return _built(_trained(vectors, rows), vectors, kept, rows, folder) | {"source": source, "trained": rows.size}
 
 
-def _built(vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder: Path) -> dict[str, Any]:
-    import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
+def _kind(items: int) -> str:
+    return "scan" if items <= SCAN_LIMIT else "lists"
 
-    scanned = rows.size <= SCAN_LIMIT
+
+def _digest(vectors: FloatArray, rows: IndexArray) -> str:
+    """Of the vectors that are searched and where they lie."""
+    digest = hashlib.blake2b(rows, digest_size=16)
+    for start in range(0, rows.size, CHUNK):
+        digest.update(np.ascontiguousarray(vectors[rows[start : start + CHUNK]]))
+    return digest.hexdigest()
+
+
+def _link(old: Path, new: Path) -> None:
+    """One file under both names where the disk can do that: neither is ever written again."""
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copyfile(old, new)
+
+
+def _trained(vectors: FloatArray, rows: IndexArray) -> Any:
+    """An empty index with centres and code books of these vectors."""
+    scanned = _kind(rows.size) == "scan"
     index = _scan(vectors.shape[1]) if scanned else _lists(vectors.shape[1], rows.size)
     index.train(_sample(vectors, rows, 0 if scanned else index.nlist * TRAINING_POINTS_A_LIST))
+    return index
+
+
+def _emptied(earlier: Earlier) -> Any:
+    """An empty index with another one's centres and code books."""
+    import faiss  # noqa: PLC0415 - snapshots open where only NumPy is (`ItemSnapshot.open(exact=True)`)
+
+    index = faiss.read_index(str(earlier.folder / INDEX_FILE))
+    index.reset()
+    return index
+
+
+def _built(index: Any, vectors: FloatArray, kept: ItemVectors, rows: IndexArray, folder: Path) -> dict[str, Any]:
+    """Fill and write a trained, empty index."""
+    import faiss  # noqa: PLC0415 - as above
+
+    scanned = _kind(rows.size) == "scan"
     if not scanned:
         faiss.write_index(index, str(folder / INDEX_FILE))  # empty: the lists are mapped from a file of their own
     for start in range(0, rows.size, CHUNK):

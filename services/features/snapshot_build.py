@@ -1,4 +1,5 @@
-"""Builds, publishes and prunes item snapshots. The same tables give the same files, byte for byte."""
+"""Builds, publishes and prunes item snapshots. The same tables after the same snapshot give the same files, byte for
+byte."""
 
 from collections import Counter
 from datetime import datetime
@@ -15,7 +16,8 @@ from services.features import snapshot_tables as source
 from services.features.arrow_columns import coded, column, lists_csr, numbers, text_column
 from services.features.item_ids import id_slots
 from services.features.item_vectors import ItemVectors
-from services.features.nearest_build import build_index
+from services.features.nearest import EXACT
+from services.features.nearest_build import INDEX_FILES, Earlier, build_index
 from services.features.neighbour_pairs import neighbour_matrix
 from services.features.snapshot import current_snapshot, shares_to_codes
 from services.features.snapshot_files import (
@@ -23,6 +25,7 @@ from services.features.snapshot_files import (
     MANIFEST,
     Manifest,
     file_entries,
+    file_entry,
     narrow,
     read_manifest,
     write_array,
@@ -53,7 +56,7 @@ def build_snapshot(tables: SnapshotTables, snapshots: Path, *, now: datetime) ->
     if (snapshots / version / MANIFEST).is_file():
         return version
     with new_folder(snapshots, version) as folder:
-        _write(tables, folder, version, digest, now)
+        _write(tables, folder, version, digest, now, _earlier_index(snapshots, published))
     return version
 
 
@@ -81,7 +84,25 @@ def _published_manifest(snapshots: Path) -> Manifest | None:
         return None
 
 
-def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now: datetime) -> None:
+def _earlier_index(snapshots: Path, published: Manifest | None) -> tuple[str, Earlier] | None:
+    """The published snapshot's vector space and its index, where it has one that is whole."""
+    if published is None or published.index == EXACT:
+        return None
+    folder = snapshots / published.version
+    files = {name: entry for name, entry in published.files.items() if name in INDEX_FILES}
+    if any(file_entry(folder / name) != entry for name, entry in files.items()):
+        return None
+    return published.space, Earlier(folder, published.index)
+
+
+def _write(
+    tables: SnapshotTables,
+    folder: Path,
+    version: str,
+    digest: str,
+    now: datetime,
+    earlier: tuple[str, Earlier] | None,
+) -> None:
     items = tables.items
     ids = column(items, ITEM_ID).cast(pa.string())
     available = column(items, "available").fill_null(False).to_numpy(zero_copy_only=False)
@@ -117,7 +138,8 @@ def _write(tables: SnapshotTables, folder: Path, version: str, digest: str, now:
     }
     for name, array in arrays.items():
         write_array(folder, name, array)
-    index = build_index(vectors, read, searched, folder)
+    alike = earlier[1] if earlier is not None and earlier[0] == space else None
+    index = build_index(vectors, read, searched, folder, alike)
     write_manifest(folder, _manifest(folder, version, digest, now, vectors, space, _currency(items), index))
 
 

@@ -10,7 +10,7 @@ from services.features import nearest_build
 from services.features.inverted_lists import BLOCK, ID_BYTES, LISTS_FILE, SIZES_FILE
 from services.features.item_vectors import ItemVectors
 from services.features.nearest import EXACT, INDEX_FILE, open_index
-from services.features.nearest_build import RECALL, WIDER, build_index, exact_nearest
+from services.features.nearest_build import INDEX_FILES, RECALL, WIDER, Earlier, build_index, exact_nearest
 
 DIMENSION = 32
 
@@ -88,7 +88,7 @@ def test_the_same_vectors_give_the_same_files_and_settings(tmp_path: Path) -> No
         folder.mkdir()
     first, second = (build_index(vectors, kept, rows, folder) for folder in folders)
     assert first == second
-    for name in (INDEX_FILE, LISTS_FILE, SIZES_FILE):
+    for name in INDEX_FILES:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
 
 
@@ -101,6 +101,82 @@ def test_items_without_clusters_are_searched_more_widely(tmp_path: Path) -> None
         settings.append(build_index(vectors, kept, rows, tmp_path / name))
     assert settings[0]["probe"] < settings[1]["probe"]
     assert all(one["probe"] % WIDER == 0 for one in settings)
+
+
+class Building:
+    """Builds one index after another, and knows which of them were trained."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.trained = folder, 0
+        real = nearest_build._trained
+
+        def counted(*given: object) -> object:
+            self.trained += 1
+            return real(*given)
+
+        monkeypatch.setattr(nearest_build, "_trained", counted)
+
+    def build(self, name: str, vectors: np.ndarray, rows: np.ndarray, after: Earlier | None = None) -> Earlier:
+        (self.folder / name).mkdir()
+        return Earlier(
+            self.folder / name, build_index(vectors, ItemVectors.of(vectors), rows, self.folder / name, after)
+        )
+
+
+@pytest.fixture
+def building(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Building:
+    return Building(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("scan_limit", [1_500, 10_000])
+def test_the_index_of_the_same_vectors_is_the_one_before(
+    building: Building, monkeypatch: pytest.MonkeyPatch, scan_limit: int
+) -> None:
+    monkeypatch.setattr(nearest_build, "SCAN_LIMIT", scan_limit)
+    vectors, rows = clusters(2_000), np.arange(0, 2_000, dtype=np.int32)
+    first = building.build("first", vectors, rows)
+    second = building.build("second", vectors, rows, first)
+    assert (second.settings, building.trained) == (first.settings, 1)
+    files = sorted(path.name for path in first.folder.iterdir())
+    assert files == sorted(path.name for path in second.folder.iterdir())
+    assert all((first.folder / name).samefile(second.folder / name) for name in files)
+
+
+@pytest.mark.parametrize("scan_limit", [1_500, 10_000])
+def test_an_index_of_other_items_keeps_what_was_trained_and_finds_them(
+    building: Building, monkeypatch: pytest.MonkeyPatch, scan_limit: int
+) -> None:
+    monkeypatch.setattr(nearest_build, "SCAN_LIMIT", scan_limit)
+    vectors = clusters(2_400)
+    first = building.build("first", vectors, np.arange(2_000, dtype=np.int32))
+    rows = np.arange(300, 2_400, dtype=np.int32)
+    second = building.build("second", vectors, rows, first)
+    assert building.trained == 1
+    assert second.settings["trained"] == 2_000
+    assert second.settings["source"] != first.settings["source"]
+    assert second.settings["recall"] >= RECALL
+    index = open_index(second.folder, second.settings, ItemVectors.of(vectors), rows)
+    found, _ = index.search(vectors[2_300:2_400], 100)
+    exact = exact_nearest(vectors, rows, vectors[2_300:2_400], 100)
+    assert np.mean([np.isin(e, f).mean() for f, e in zip(found, exact, strict=True)]) > 0.95
+    assert np.isin(index.search(vectors[:100], 5)[0], rows).all()
+    third = building.build("third", vectors, rows, second)
+    assert third.settings == second.settings
+
+
+@pytest.mark.usefixtures("listed")
+def test_an_index_is_trained_anew_when_it_was_trained_for_something_else(building: Building) -> None:
+    vectors = clusters(3_300)
+    first = building.build("first", vectors, np.arange(2_000, dtype=np.int32))
+    building.build("larger", vectors, np.arange(3_300, dtype=np.int32), first)
+    assert building.trained == 2
+    random = np.random.default_rng(4)
+    others = random.standard_normal((2_000, DIMENSION)).astype(np.float32)
+    others[:, 4:] *= 0.02  # four of the components are all that there is
+    others /= np.linalg.norm(others, axis=1, keepdims=True)
+    last = building.build("others", others, np.arange(2_000, dtype=np.int32), first)
+    assert building.trained == 3
+    assert last.settings["recall"] >= RECALL
 
 
 def test_building_and_searching_leave_torch_its_threads(tmp_path: Path) -> None:

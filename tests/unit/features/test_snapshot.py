@@ -14,6 +14,7 @@ from services.core.errors import CorruptArtefact, InvalidInput
 from services.features import item_ids, neighbour_pairs
 from services.features.arrow_columns import text_column
 from services.features.item_ids import ItemIdIndex
+from services.features.nearest import INDEX_FILE
 from services.features.snapshot import ItemSnapshot, current_snapshot
 from services.features.snapshot_build import build_snapshot, prune, publish
 from services.features.snapshot_files import MANIFEST, StringColumn
@@ -257,27 +258,32 @@ def test_the_same_tables_in_any_order_give_the_same_files(tmp_path: Path) -> Non
     assert (one / MANIFEST).read_bytes() == (two / MANIFEST).read_bytes()
 
 
-def test_a_quantised_index_finds_the_nearest_and_is_the_same_every_time(tmp_path: Path) -> None:
+def many_tables(**changes: pa.Table) -> SnapshotTables:
+    """Three thousand items, enough for an index of their vectors."""
     generator = np.random.default_rng(1)
     centres = generator.normal(size=(40, 32))
     points = centres[generator.integers(0, 40, 3_000)] + 0.3 * generator.normal(size=(3_000, 32))
     ids = [f"i{n:05d}" for n in range(3_000)]
-    many = tables(
-        items=pa.table(
-            {
-                "item_id": ids,
-                "title": ids,
-                "brand": pa.nulls(3_000, pa.string()),
-                "categories": pa.array([[]] * 3_000, TEXTS),
-                "price": pa.nulls(3_000, pa.float64()),
-                "currency": pa.nulls(3_000, pa.string()),
-                "attributes": ["{}"] * 3_000,
-                "available": [True] * 3_000,
-                "published_at": pa.nulls(3_000, MOMENT),
-            }
-        ),
-        vectors=vectors(**dict(zip(ids, points.astype("<f4"), strict=True))),
+    items = pa.table(
+        {
+            "item_id": ids,
+            "title": ids,
+            "brand": pa.nulls(3_000, pa.string()),
+            "categories": pa.array([[]] * 3_000, TEXTS),
+            "price": pa.nulls(3_000, pa.float64()),
+            "currency": pa.nulls(3_000, pa.string()),
+            "attributes": ["{}"] * 3_000,
+            "available": [True] * 3_000,
+            "published_at": pa.nulls(3_000, MOMENT),
+        }
     )
+    return tables(
+        **{"items": items, "vectors": vectors(**dict(zip(ids, points.astype("<f4"), strict=True))), **changes}
+    )
+
+
+def test_a_quantised_index_finds_the_nearest_and_is_the_same_every_time(tmp_path: Path) -> None:
+    many = many_tables()
     built = [build_snapshot(many, tmp_path / name, now=NOW) for name in ("one", "two")]
     first, second = (ItemSnapshot.open(tmp_path / n / v) for n, v in zip(("one", "two"), built, strict=True))
     first.verify()
@@ -291,6 +297,29 @@ def test_a_quantised_index_finds_the_nearest_and_is_the_same_every_time(tmp_path
     searched = ItemSnapshot.open(first.folder, exact=True).nearest(queries, 50)[0]
     np.testing.assert_array_equal(np.sort(searched), np.sort(exact))
     np.testing.assert_allclose(cosine[:, 0], 1, atol=2e-3)
+
+
+def test_a_snapshot_of_the_same_vectors_has_the_index_of_the_one_before(tmp_path: Path) -> None:
+    first = ItemSnapshot.open(publish(tmp_path, build_snapshot(many_tables(), tmp_path, now=NOW)))
+    changed = many_tables(engagement=engagement(i00001={"popularity": 0.3}))
+    second = ItemSnapshot.open(publish(tmp_path, build_snapshot(changed, tmp_path, now=NOW)))
+    assert second.version != first.version
+    assert (first.folder / INDEX_FILE).samefile(second.folder / INDEX_FILE)
+    second.verify()
+    np.testing.assert_array_equal(first.nearest(first.vectors[:9], 20)[0], second.nearest(first.vectors[:9], 20)[0])
+    alone = ItemSnapshot.open(tmp_path / "alone" / build_snapshot(changed, tmp_path / "alone", now=NOW))
+    assert (alone.folder / MANIFEST).read_bytes() == (second.folder / MANIFEST).read_bytes()
+
+
+def test_a_damaged_index_is_not_gone_on_with(tmp_path: Path) -> None:
+    first = publish(tmp_path, build_snapshot(many_tables(), tmp_path, now=NOW))
+    content = bytearray((first / INDEX_FILE).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (first / INDEX_FILE).write_bytes(content)
+    changed = many_tables(engagement=engagement(i00001={"popularity": 0.3}))
+    second = tmp_path / build_snapshot(changed, tmp_path, now=NOW)
+    alone = tmp_path / "alone" / build_snapshot(changed, tmp_path / "alone", now=NOW)
+    assert (second / INDEX_FILE).read_bytes() == (alone / INDEX_FILE).read_bytes() != bytes(content)
 
 
 def test_unchanged_tables_build_nothing_new(tmp_path: Path) -> None:
