@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from feature_repo.names import ITEM_ID
 from services.features.arrow_columns import column, numbers, rows_of
+from services.features.snapshot import ItemSnapshot
 
 NEIGHBOUR_ID = "neighbour_id"
 NEIGHBOURS = 50
@@ -50,6 +51,21 @@ def neighbour_matrix(pairs: pa.Table, ids: pa.Array) -> tuple[NDArray[np.int32],
         neighbours[rows, rank], scores[rows, rank] = near, strength
         width = max(width, int(rank.max(initial=-1)) + 1)
     return neighbours[:, :width], scores[:, :width]
+
+
+def pairs_of(snapshot: ItemSnapshot) -> pa.Table:
+    """All items of a snapshot with their neighbours (item_id, neighbour_id, score): what the next one may be built
+    from."""
+    row, place = np.nonzero(snapshot.neighbours >= 0)
+    ids = pa.array(list(snapshot.item_ids), pa.string())
+    near = snapshot.neighbours[row, place]
+    return pa.table(
+        {
+            ITEM_ID: pa.DictionaryArray.from_arrays(pa.array(row, pa.int32()), ids),
+            NEIGHBOUR_ID: pa.DictionaryArray.from_arrays(pa.array(near, pa.int32()), ids),
+            "score": snapshot.neighbour_scores(slice(None))[row, place],
+        }
+    )
 
 
 def _ranked(

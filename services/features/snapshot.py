@@ -135,7 +135,7 @@ class ItemSnapshot:
         """The indices of items, int32 (len(item_ids),), −1 where unknown."""
         return self._ids.indices(item_ids)
 
-    def neighbour_scores(self, rows: IndexArray | int) -> FloatArray:
+    def neighbour_scores(self, rows: IndexArray | int | slice) -> FloatArray:
         """How strong the neighbours of some items are, float32 (…, K) in 0–1, descending, to 1/510; 0 for padding."""
         return self._neighbour_codes[rows] * np.float32(1 / CODES)
 

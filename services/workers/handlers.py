@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-import pyarrow as pa
 from sqlalchemy import Engine, text
 
 from services.core.addresses import Addresses
@@ -18,7 +17,6 @@ from services.core.types import JobKind
 from services.db.checkpoints import get_checkpoint, set_checkpoint, transaction_horizon, users_with_events
 from services.db.embeddings import users_holding_changed
 from services.db.engagement import prune_engagement, served_positions
-from services.db.events import iter_event_chunks
 from services.db.impressions import prune_impressions
 from services.db.item_states import replace_served_exposure
 from services.db.pending import Reason, enqueue
@@ -28,7 +26,6 @@ from services.db.served_requests import prune_served_requests
 from services.db.session import transaction
 from services.db.store_marks import database_time
 from services.features.snapshot import ItemSnapshot
-from services.profiles.co_engagement import co_engagement_pairs
 from services.profiles.config import ProfileConfig
 from services.profiles.engagement_drift import engagement_drift
 from services.profiles.engagement_features import served_exposure
@@ -50,6 +47,7 @@ from services.workers.due import (
     SPACE_CHECKPOINT,
     catalogue_mark,
 )
+from services.workers.item_to_item import item_to_item
 from services.workers.runner import Handler, Progress
 from services.workers.search_index import bring_index, update_search
 
@@ -63,7 +61,6 @@ PRUNED_AT_ONCE = 50_000
 TICK_WAIT_S = 600.0
 """How long to wait for another worker that sums the items anew."""
 
-CO_ENGAGEMENT_COLUMNS = ("user_id", "item_id", "type", "timestamp")
 BESIDE_THE_TAIL = ProfileConfig(users_per_chunk=256, events_per_chunk=25_000)
 """Small chunks: the states of a chunk are locked, and new events of its users wait for it."""
 
@@ -250,7 +247,7 @@ class Handlers:
             mark = catalogue_mark(connection)
         tables = context.stores.reader.snapshot_tables()
         progress(0.4)
-        pairs = self._item_to_item(tables.items)
+        pairs = item_to_item(context.engine, context.paths.snapshots, tables.items)
         progress(0.7)
         published = context.stores.publish_snapshot(replace(tables, co_engagement=pairs), self._make_terms)
         with transaction(context.engine) as connection:
@@ -280,12 +277,6 @@ class Handlers:
             everything=everything,
             storage=context.storage,
         )
-
-    def _item_to_item(self, items: pa.Table) -> pa.Table:
-        with transaction(self._context.engine) as connection:
-            reference = load_reference(connection)
-            chunks = iter_event_chunks(connection, columns=CO_ENGAGEMENT_COLUMNS)
-            return co_engagement_pairs(chunks, items["item_id"].combine_chunks(), reference)
 
     def materialize(self, parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """The online store from Postgres through Feast: all of it, or what is new (`mode` = new)."""

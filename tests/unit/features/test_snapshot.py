@@ -189,6 +189,15 @@ def test_neighbours_are_ranked_in_any_number_of_pieces(tmp_path: Path, monkeypat
     assert again.tolist() == whole[:, :1].tolist()
 
 
+def test_the_next_snapshot_may_be_built_from_the_neighbours_of_this_one(tmp_path: Path) -> None:
+    first = ItemSnapshot.open(tmp_path / build_snapshot(tables(), tmp_path, now=NOW))
+    again = tables(co_engagement=neighbour_pairs.pairs_of(first))
+    second = ItemSnapshot.open(tmp_path / "again" / build_snapshot(again, tmp_path / "again", now=NOW))
+    np.testing.assert_array_equal(second.neighbours, first.neighbours)
+    rows = np.arange(first.count, dtype=np.int32)
+    np.testing.assert_array_equal(second.neighbour_scores(rows), first.neighbour_scores(rows))
+
+
 def test_lists_hold_available_items_best_first(opened: ItemSnapshot) -> None:
     assert opened.popular.tolist() == [1, 0, 2]
     assert opened.trending.tolist() == [0]
