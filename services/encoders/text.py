@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 
 from services.core.settings import DEFAULT_TEXT_ENCODER
 from services.encoders.adapter import read_adapter, with_adapter
-from services.encoders.batching import TokenBatch, token_batches
+from services.encoders.batching import TokenBatch, one_ahead, token_batches
 from services.encoders.device import DevicePolicy, resolve_device
 from services.encoders.pretrained import (
     EncoderUnavailable,
@@ -41,6 +42,14 @@ class TextEncoderConfig:
     pooling: Literal["mean", "first"] = "mean"
     passage_prefix: str = ""
     query_prefix: str = ""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A chunk's batches of distinct texts, and for each of its texts which of these it is."""
+
+    inverse: np.ndarray
+    batches: list[TokenBatch]
 
 
 class TextEncoder:
@@ -88,30 +97,34 @@ class TextEncoder:
     ) -> Iterator[np.ndarray]:
         """Encode a stream with bounded memory: float32 (≤ chunk, dimension) arrays in order.
 
-        `progress` is called with the number of texts done so far, after each chunk.
+        The next chunk is tokenised while one is encoded. `progress` is called with the number of texts done so far,
+        after each chunk.
         """
-        stream = iter(texts)
-        done = 0
-        while part := list(islice(stream, chunk)):
-            yield self._encode_chunk(part, purpose)
-            done += len(part)
+        stream, done = iter(texts), 0
+        parts = iter(lambda: list(islice(stream, chunk)), [])
+        for prepared in one_ahead(partial(self._prepared, part, purpose) for part in parts):
+            vectors = self._encode_chunk(prepared)
+            yield vectors
+            done += len(vectors)
             if progress is not None:
                 progress(done)
 
-    def _encode_chunk(self, texts: Sequence[str], purpose: Purpose) -> np.ndarray:
+    def _prepared(self, texts: Sequence[str], purpose: Purpose) -> _Prepared:
         positions: dict[str, int] = {}
         inverse = np.fromiter((positions.setdefault(text, len(positions)) for text in texts), np.int64, len(texts))
         sequences = self.tokenise(list(positions), purpose)
-        batches = token_batches(sequences, self.policy.token_budget, self.pad_id)
+        return _Prepared(inverse, list(token_batches(sequences, self.policy.token_budget, self.pad_id)))
+
+    def _encode_chunk(self, chunk: _Prepared) -> np.ndarray:
         rows, parts = [], []
         with self.policy.inference():
-            for batch in batches:
+            for batch in chunk.batches:
                 parts.extend(self._forward_within_memory(batch))
                 rows.append(batch.rows)
             vectors = torch.cat(parts).cpu().numpy()  # one wait for the device a chunk, not one a batch
         unique = np.empty_like(vectors)
         unique[np.concatenate(rows)] = vectors
-        return unique[inverse]
+        return unique[chunk.inverse]
 
     def tokenise(self, texts: list[str], purpose: Purpose) -> list[list[int]]:
         """Token ids of each text, cut at the model's limit."""

@@ -1,10 +1,11 @@
 """Give every item its vectors: read what is stale, encode what no encoder has seen, fuse, write."""
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -30,6 +31,7 @@ from services.workers.due import PASSING_REASONS
 from services.workers.modalities import ModalityReader, readers
 
 CHUNK = 1_024
+COUNTED = ("encoded", "cached", "without")
 
 
 @dataclass(frozen=True)
@@ -50,79 +52,137 @@ class EmbeddingReport:
     cached: Counter[str] = field(default_factory=Counter)
     without: Counter[str] = field(default_factory=Counter)
 
+    def add(self, chunk: "EmbeddingReport") -> None:
+        """Count what was done for some more items."""
+        self.items += chunk.items
+        self.changed += chunk.changed
+        for name in COUNTED:
+            getattr(self, name).update(getattr(chunk, name))
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON."""
-        counts = {name: dict(getattr(self, name)) for name in ("encoded", "cached", "without")}
+        counts = {name: dict(getattr(self, name)) for name in COUNTED}
         return {"items": self.items, "changed": self.changed, **counts}
 
 
 def embed_items(
     engine: Engine, encoders: EncoderSet, progress: Callable[[float], None], *, retry: bool = False
 ) -> EmbeddingReport:
-    """Bring the vectors of all stale items up to date, a chunk at a time, in memory for one chunk.
+    """Bring the vectors of all stale items up to date, a chunk at a time.
 
-    `retry` also goes through items whose media could not be fetched for a passing reason.
+    While one chunk is encoded the next is read and the one before is written, so that the device need not wait for
+    PostgreSQL; three chunks are in memory. `retry` also goes through items whose media could not be fetched for a
+    passing reason.
     """
     report = EmbeddingReport()
     with transaction(engine) as connection:
         if retry:
             forget_failures(connection, PASSING_REASONS)
-        total = count_stale_items(connection, encoders.space)
-    after = ""
-    while True:
+        total = max(count_stale_items(connection, encoders.space), 1)
+    kinds = readers(encoders)
+    with ThreadPoolExecutor(1, "reads") as reading, ThreadPoolExecutor(1, "writes") as writing:
+        ahead, under_way = reading.submit(_read, engine, encoders.space, kinds, ""), None
+        while (chunk := ahead.result()) is not None:
+            ahead = reading.submit(_read, engine, encoders.space, kinds, chunk.ids[-1])
+            contents = [_encoded(content, chunk.items) for content in chunk.contents]
+            _finished(under_way, report, total, progress)
+            under_way = writing.submit(_write, engine, encoders, chunk, contents)
+        _finished(under_way, report, total, progress)
+    return report
+
+
+@dataclass(frozen=True)
+class _Content:
+    """One modality of a chunk: its hash by item, None where an item has no such content, and what is `known` by hash;
+    `encoded`: how many of these were not stored before."""
+
+    reader: ModalityReader
+    hashes: list[bytes | None]
+    known: dict[bytes, StoredEmbedding]
+    encoded: int = 0
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Items with what is stored of their contents, read at a time of the database's clock."""
+
+    items: pl.DataFrame
+    read_at: datetime
+    contents: list[_Content]
+
+    @property
+    def ids(self) -> list[str]:
+        return self.items["item_id"].to_list()
+
+
+def _read(engine: Engine, space: str, kinds: Sequence[ModalityReader], after: str) -> _Chunk | None:
+    """The next stale items after one, in order of their ids."""
+    with transaction(engine) as connection:
+        read_at: datetime = connection.execute(text("SELECT now()")).scalar_one()
+        ids = stale_items(connection, space, after=after, limit=CHUNK)
+        if not ids:
+            return None
+        items = cast(pl.DataFrame, pl.from_arrow(read_items(connection, ids)))
+        contents = []
+        for reader in kinds:
+            hashes = reader.hashes(items)
+            wanted = list({digest: None for digest in hashes if digest is not None})
+            contents.append(_Content(reader, hashes, cached_embeddings(connection, reader.version, wanted)))
+    return _Chunk(items, read_at, contents)
+
+
+def _encoded(content: _Content, items: pl.DataFrame) -> _Content:
+    """With embeddings of all contents: those that are not stored are encoded, each once."""
+    first_row = {digest: row for row, digest in reversed(list(enumerate(content.hashes))) if digest is not None}
+    fresh = [row for digest, row in first_row.items() if digest not in content.known]
+    made = content.reader.encode(items[fresh]) if fresh else []
+    hashes = [digest for row in fresh if (digest := content.hashes[row]) is not None]
+    return replace(content, known=content.known | dict(zip(hashes, made, strict=True)), encoded=len(fresh))
+
+
+def _write(engine: Engine, encoders: EncoderSet, chunk: _Chunk, contents: list[_Content]) -> EmbeddingReport:
+    """Store a chunk's embeddings and the vectors fused of them. What was done."""
+    report, ids = EmbeddingReport(items=len(chunk.ids)), chunk.ids
+    for content in contents:
+        rows = [
+            EmbeddingRow(ids[row], digest, content.known[digest].vector, content.known[digest].reason)
+            for row, digest in enumerate(content.hashes)
+            if digest is not None
+        ]
         with transaction(engine) as connection:
-            read_at: datetime = connection.execute(text("SELECT now()")).scalar_one()
-            ids = stale_items(connection, encoders.space, after=after, limit=CHUNK)
-            items = pl.from_arrow(read_items(connection, ids)) if ids else None
-        if items is None:
-            return report
-        after = ids[-1]
-        _embed_chunk(engine, encoders, items, read_at, report)
-        progress(report.items / max(total, 1))
-
-
-def _embed_chunk(
-    engine: Engine, encoders: EncoderSet, items: pl.DataFrame, read_at: datetime, report: EmbeddingReport
-) -> None:
-    blocks = {reader.modality: _embed_modality(engine, reader, items, report) for reader in readers(encoders)}
+            write_embeddings(connection, content.reader.modality.value, content.reader.version, rows)
+        _count(report, content.reader.modality, rows, content.encoded)
+    blocks = {one.reader.modality: _block(one.hashes, one.known, one.reader.dimension) for one in contents}
     vectors, covered = fuse(
         **{modality.value: block.vectors for modality, block in blocks.items()},
         masks={modality: block.present for modality, block in blocks.items()},
         config=encoders.fusion,
     )
-    ids = items["item_id"].to_list()
-    rows = np.flatnonzero(covered)
-    modalities = [[modality.value for modality in Modality if blocks[modality].present[row]] for row in rows]
+    rows_covered = np.flatnonzero(covered)
+    modalities = [[modality.value for modality in Modality if blocks[modality].present[row]] for row in rows_covered]
     with transaction(engine) as connection:
         changed = write_vectors(
-            connection, encoders.space, [ids[row] for row in rows], vectors[rows], modalities, read_at
+            connection,
+            encoders.space,
+            [ids[row] for row in rows_covered],
+            vectors[rows_covered],
+            modalities,
+            chunk.read_at,
         )
-    report.items += len(ids)
-    report.changed += len(changed)
+    report.changed = len(changed)
+    return report
 
 
-def _embed_modality(
-    engine: Engine, reader: ModalityReader, items: pl.DataFrame, report: EmbeddingReport
-) -> ModalityVectors:
-    """The modality's vectors for the items: cached ones by content hash, the others encoded once a content."""
-    hashes = reader.hashes(items)
-    first_row = {digest: row for row, digest in reversed(list(enumerate(hashes))) if digest is not None}
-    with transaction(engine) as connection:
-        known = cached_embeddings(connection, reader.version, list(first_row))
-    fresh = [row for digest, row in first_row.items() if digest not in known]
-    encoded = reader.encode(items[fresh]) if fresh else []
-    made: dict[bytes, StoredEmbedding] = dict(zip((hashes[row] for row in fresh), encoded, strict=True))
-    known |= made
-    ids = items["item_id"].to_list()
-    rows = [
-        EmbeddingRow(ids[row], digest, known[digest].vector, known[digest].reason)
-        for row, digest in enumerate(hashes)
-        if digest is not None
-    ]
-    with transaction(engine) as connection:
-        write_embeddings(connection, reader.modality.value, reader.version, rows)
-    _count(report, reader.modality, rows, len(made))
-    return _block(hashes, known, reader.dimension)
+def _finished(
+    under_way: Future[EmbeddingReport] | None,
+    report: EmbeddingReport,
+    total: int,
+    progress: Callable[[float], None],
+) -> None:
+    """Wait for a chunk to be written, if one is, and count it."""
+    if under_way is not None:
+        report.add(under_way.result())
+        progress(report.items / total)
 
 
 def _count(report: EmbeddingReport, modality: Modality, rows: list[EmbeddingRow], encoded: int) -> None:
