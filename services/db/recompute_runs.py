@@ -19,8 +19,8 @@ from services.db.session import raw, transaction
 LONGEST_PART = timedelta(minutes=10)
 """After so long without a word, a worker that holds a part is taken for gone."""
 
-FORGOTTEN_AFTER = timedelta(days=1)
-"""A run that nobody has finished in a day is not gone on with."""
+FORGOTTEN_AFTER = timedelta(hours=12)
+"""A run that nobody has finished in half a day is not gone on with."""
 
 _RUN = "run_id, as_of, from_states, reference_version, began::text, pool_users, pool_events"
 

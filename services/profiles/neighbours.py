@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
+from services.features.nearest import one_thread
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import Taste
 from services.profiles.config import ProfileConfig
@@ -76,9 +77,10 @@ def nearest_users(
     if not len(asked) or not len(pool.user_ids) or pool.space != space:
         return SparseRows(np.zeros(len(known) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0))
     found = min(count + 1, len(pool.user_ids))
-    cosine, column = faiss.knn(
-        np.ascontiguousarray(vectors[asked]), pool.vectors, found, metric=faiss.METRIC_INNER_PRODUCT
-    )
+    with one_thread():
+        cosine, column = faiss.knn(
+            np.ascontiguousarray(vectors[asked]), pool.vectors, found, metric=faiss.METRIC_INNER_PRODUCT
+        )
     own = places(user_ids.take(pa.array(asked)), pool.user_ids)
     row = np.repeat(asked, found)
     value = np.clip(cosine.ravel().astype(np.float64), -1.0, 1.0).round(5)
