@@ -31,7 +31,7 @@ from services.profiles.reference_store import load_reference
 SHARED_FROM = 2
 """Shops of more users than so many pools share: a helper first computes the pool for itself."""
 
-LOOK_AGAIN_S = 0.5
+LOOK_AGAIN_S, CALL_AGAIN_S = 0.5, 30.0
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,16 @@ class Sharing:
         """Take parts, and what others leave, until all are done; their reports are added to this process's."""
         report, engine, run_id = self.chunks.report, self.chunks.engine, self.run.run_id
         mine = replace(self.chunks, report=RecomputeReport())
+        called = time.monotonic()
 
         def told() -> bool:
+            nonlocal called
             with transaction(engine) as connection:
                 now = standing(connection, run_id)
             progress(now.done / max(now.events, 1))
+            if time.monotonic() - called > CALL_AGAIN_S:  # who had another job to do may be free by now
+                called = time.monotonic()
+                self.call()
             return now.open_parts > 0
 
         try:

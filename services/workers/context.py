@@ -4,23 +4,18 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from kombu.exceptions import OperationalError
 from sqlalchemy import Engine
 
 from services.core.addresses import Addresses, resolve_addresses
-from services.core.logging import get_logger
 from services.core.paths import HomePaths
 from services.core.settings import Settings, get_settings
 from services.core.storage import ObjectStorage, open_storage
 from services.db.session import make_engine
-from services.workers import queues
 from services.workers.runner import Handler
 
 if TYPE_CHECKING:
     from services.encoders.encoder_set import EncoderSet
     from services.workers.stores import Stores
-
-log = get_logger("workers")
 
 
 class WorkerContext:
@@ -66,13 +61,10 @@ class WorkerContext:
         return Stores(self.addresses, self.paths, self.settings.storage_url)
 
     def call_for_help(self, run_id: UUID) -> None:
-        """Ask another worker to share a recompute. One that is not heard goes on alone."""
-        from services.workers.app import app  # noqa: PLC0415 - it imports the tasks, and they this
+        """Ask another worker to share a recompute; without one it goes on alone."""
+        from services.workers.help_calls import call_for_help  # noqa: PLC0415 - Celery, which imports the tasks, they this
 
-        try:
-            app.send_task(queues.HELP, args=(str(run_id),), queue=queues.CPU)
-        except OperationalError as error:
-            log.warning("nobody-called", run=str(run_id), error=str(error))
+        call_for_help(run_id)
 
     @cached_property
     def handlers(self) -> dict[str, Handler]:

@@ -23,11 +23,12 @@ from services.workers.app import app
 from services.workers.context import worker_context
 from services.workers.due import is_due
 from services.workers.duties import Duty, duty
+from services.workers.help_calls import waiting
 from services.workers.runner import run_job
 
 QUIET_SECONDS = 60.0
 KEEP_DAYS = 14
-THE_CALL_ITSELF = 1
+THE_NEXT_CALL = 1
 SPARE_EVERY = 30
 """Pulses of the tail, a second each, after which requests that nobody needs are dropped, but one for each duty: a child
 that takes the place of one that died finds it at once."""
@@ -60,8 +61,8 @@ def request_due(what: str, parameters: dict[str, Any]) -> str | None:
 
 @app.task(name=queues.HELP)
 def help_recompute(run_id: str) -> int:
-    """Share a recompute that another worker runs, until nothing is left of it or something else waits for this one: the
-    call that this passes on brings a worker back. How many parts were done."""
+    """Share a recompute that another worker runs, until nothing is left of it or something else waits for this one. How
+    many parts were done."""
     from services.profiles.shared_recompute import help_with  # noqa: PLC0415 - NumPy and more: not in the parent
     from services.workers.handlers import BESIDE_THE_TAIL  # noqa: PLC0415 - as above
 
@@ -69,12 +70,14 @@ def help_recompute(run_id: str) -> int:
     if held(context.settings.home):
         return 0
     with app.connection() as broker:
+        if waiting(broker):
+            return 0
         return help_with(
             context.engine,
             context.stores.writer,
             UUID(run_id),
             call=context.call_for_help,
-            go_on=lambda: _waiting(broker, queues.CPU) <= THE_CALL_ITSELF,
+            go_on=lambda: waiting(broker) <= THE_NEXT_CALL,
             config=BESIDE_THE_TAIL,
         )
 
@@ -149,14 +152,6 @@ def _ask_for_duties(sender: Consumer, **_: object) -> None:
 def _request_duties(broker: Connection | None = None) -> None:
     for task in (queues.TAIL, queues.ENGAGEMENT):
         app.send_task(task, queue=queues.LIVE, connection=broker)
-
-
-def _waiting(broker: Connection, queue: str) -> int:
-    """How many messages nobody has taken yet. A queue that holds none is unknown to the broker."""
-    try:
-        return broker.default_channel.queue_declare(queue=queue, passive=True).message_count
-    except broker.channel_errors:
-        return 0
 
 
 def _drop_spare_requests() -> None:
