@@ -1,6 +1,7 @@
 """A chunk of users' events as aligned arrays: what every profile formula works on."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,15 @@ COLUMNS: tuple[str, ...] = (
 
 SEQUENCE = "sequence"
 """Read as well where states are kept."""
+
+
+@cache
+def one_of(*types: EventType) -> NDArray[np.bool_]:
+    """(T + 1,) by code, read-only: True for these types; the last is that of −1, an unknown type."""
+    wanted = np.zeros(len(TYPES) + 1, bool)
+    wanted[[CODE[t] for t in types]] = True
+    wanted.setflags(write=False)
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -70,9 +80,7 @@ class EventBatch:
 
     def is_type(self, *types: EventType) -> NDArray[np.bool_]:
         """(m,) True where the event is of one of the types."""
-        wanted = np.zeros(len(TYPES) + 1, bool)  # the last is asked for by −1, an unknown type
-        wanted[[CODE[t] for t in types]] = True
-        return wanted[self.type]
+        return one_of(*types)[self.type]
 
     def starts(self) -> NDArray[np.int64]:
         """(U + 1,) first event of each user, and the end."""
