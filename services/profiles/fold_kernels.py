@@ -4,15 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.native import native, read, written
-from services.profiles.state import ITEM_ROW, LOG_ROW, TOTALS
+from services.profiles.state import ITEM_ROW, LOG_ROW, NEVER, TOTALS
 
 Codes = NDArray[np.int8]
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Rows = NDArray[np.void]
-
-NEVER = -np.inf
 
 
 @native()

@@ -61,7 +61,7 @@ def base_weights(
         one_of(EventType.RATING, EventType.REVIEW),
         np.array(reference.examination),
         config.max_debias,
-        *(np.asarray(array, np.int32) for array in (catalogue.categories.indptr, catalogue.categories.indices)),
+        *catalogue.category_codes,
         catalogue.category_level,
         reference.aligned("dwell_median_ms", catalogue.category_names, np.nan),
         reference.dwell_median_default,
