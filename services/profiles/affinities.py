@@ -92,10 +92,18 @@ def price_band(moments: Floats, config: ProfileConfig) -> Floats:
 
     The variance of ln p is drawn towards a prior, so that one purchase does not make a band of no width.
     """
-    weight, first, second = moments.T
-    with np.errstate(invalid="ignore", divide="ignore"):
+    return _band(np.ascontiguousarray(moments), config.price_prior_weight, config.price_prior_deviation)
+
+
+@native(read(np.float64, 2), np.float64, np.float64)
+def _band(moments: Floats, prior_weight: float, prior_deviation: float) -> Floats:
+    found = np.empty((len(moments), 3))
+    for user in range(len(moments)):
+        weight, first, second = moments[user]
         mean = first / weight
-        spread = np.maximum(second - weight * mean**2, 0.0)
-    prior = config.price_prior_weight
-    deviation = np.sqrt((spread + prior * config.price_prior_deviation**2) / (weight + prior))
-    return np.exp(np.column_stack([mean, mean - BAND * deviation, mean + BAND * deviation]))
+        spread = max(second - weight * mean**2, 0.0)
+        deviation = np.sqrt((spread + prior_weight * prior_deviation**2) / (weight + prior_weight))
+        found[user, 0] = np.exp(mean)
+        found[user, 1] = np.exp(mean - BAND * deviation)
+        found[user, 2] = np.exp(mean + BAND * deviation)
+    return found

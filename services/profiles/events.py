@@ -5,14 +5,13 @@ from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.core import columns
 from services.core.native import native, read
 from services.core.types import EventType
 from services.profiles.catalogue import Catalogue
-from services.profiles.places import places, whole
+from services.profiles.places import places, sorted_codes
 
 TYPES: tuple[str, ...] = tuple(EventType)
 KNOWN_TYPES = pa.array(TYPES, pa.string())
@@ -96,9 +95,9 @@ class EventBatch:
 def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
     """The batch of an events table with `COLUMNS`, in any order; of events at the same time the later in the log
     (`sequence`, where the table has it), else the later row, is later."""
-    user_ids, user = _sorted_codes(table.column(columns.USER_ID))
-    item_ids, item = _sorted_codes(table.column(columns.ITEM_ID))
-    time = _as(pa.int64(), _as(MOMENT, table.column(columns.TIMESTAMP))).to_numpy() / 1e6
+    user_ids, user = sorted_codes(_as(pa.string(), table.column(columns.USER_ID)))
+    item_ids, item = sorted_codes(_as(pa.string(), table.column(columns.ITEM_ID)))
+    time = _as(MOMENT, table.column(columns.TIMESTAMP)).to_numpy().view(np.int64) / 1e6
     sequence = table.column(SEQUENCE).to_numpy() if SEQUENCE in table.column_names else np.full(len(user), -1)
     rows = np.append(catalogue.indices(item_ids), -1)  # code −1, an event without an item, finds this −1
     arrays = {
@@ -127,18 +126,6 @@ def in_order(user: NDArray[np.int64], time: NDArray[np.float64], sequence: NDArr
 
 def _as(kind: pa.DataType, column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if column.type == kind else column.cast(kind)  # which costs as much for nothing as for something
-
-
-def _sorted_codes(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
-    """The distinct values in order, and the code of each row; −1 for null."""
-    encoded = _as(pa.string(), column).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    by_value = pc.sort_indices(encoded.dictionary)
-    rank = np.empty(len(by_value) + 1, np.int64)
-    rank[np.asarray(by_value)] = np.arange(len(by_value))
-    rank[-1] = -1
-    return encoded.dictionary.take(by_value), rank[whole(encoded.indices)]
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:

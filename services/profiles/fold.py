@@ -7,7 +7,6 @@ folded again, as the order of events on an item decides how much each counts.
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.core import columns
@@ -17,7 +16,7 @@ from services.profiles.config import DAY, ProfileConfig
 from services.profiles.events import EventBatch, build_batch, one_of
 from services.profiles.fold_kernels import add_totals, counted_before, merge_logs, merge_rows
 from services.profiles.items import OWNING
-from services.profiles.places import places
+from services.profiles.places import places, union
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import ITEM_ROW, LOG_ROW, UserStates, empty_totals, no_states
 from services.profiles.weights import BaseWeights, base_weights, by_item
@@ -74,12 +73,10 @@ def late_users(states: UserStates, events: pa.Table) -> list[str]:
 
 
 def _union(ours: pa.Array, theirs: pa.Array) -> tuple[pa.Array, Ints, Ints]:
-    """All values in order, and the places of each side's values, which are in order, among them."""
+    """As `places.union`, of sides that are in order and often the same, or one of them empty."""
     if not len(ours) or ours.equals(theirs):
         return theirs, np.arange(len(ours)), np.arange(len(theirs))
-    both = pa.concat_arrays([ours, theirs]).unique()
-    both = both.take(pc.sort_indices(both))
-    return both, *(places(side, both) for side in (ours, theirs))
+    return union(ours, theirs)
 
 
 def _item_rows(
