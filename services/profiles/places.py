@@ -1,6 +1,6 @@
 """Where values stand among others, as whole numbers, −1 for what is not there.
 
-Arrow looks many values up; a call of it costs as much for a handful, which Python has looked up in a dictionary by then.
+Arrow looks many values up; a call of it costs as much for a handful, which Python has found in a dictionary by then.
 """
 
 from collections.abc import Sequence
