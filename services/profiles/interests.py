@@ -52,9 +52,12 @@ def assign_medoids(vectors: Matrix, rows: Ints, weights: Floats, most: int, min_
     """
     n = len(rows)
     similarity = _similarities(vectors, rows)
-    share = (weights / weights.sum()).astype(np.float32)
-    covered = np.zeros(n, np.float32)
-    assigned = np.zeros(n, np.int64)
+    total = 0.0
+    for weight in weights:
+        total += weight
+    share, covered, assigned = np.empty(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.int64)
+    for item in range(n):
+        share[item] = weights[item] / total
     for round_ in range(min(most, n)):
         best, best_gain = 0, np.float32(-1.0)
         for candidate in range(n):
@@ -150,15 +153,18 @@ def _clusters(
     held = len(user)
     cluster_user, medoid, share = np.empty(held, np.int64), np.empty(held, np.int64), np.empty(held)
     member_cluster, member_row, member_share = np.empty(held, np.int64), np.empty(held, np.int64), np.empty(held)
-    chosen, place = np.empty(most_items, np.int64), np.empty(most_items, np.int64)
+    chosen, place, in_cluster = np.empty(most_items, np.int64), np.empty(most_items, np.int64), np.empty(most_items)
     clusters = members = start = end = 0
     while start < held:
         while end < held and user[end] == user[start]:
             end += 1
         n = _heaviest(row, weight, has_vector, start, end, chosen)
-        rows, weights = row[chosen[:n]], weight[chosen[:n]]
+        rows, weights = member_row[members : members + n], member_share[members : members + n]
+        for item in range(n):
+            rows[item], weights[item] = row[chosen[item]], weight[chosen[item]]
         assigned = assign_medoids(vectors, rows, weights, most, min_gain)
-        total, in_cluster = 0.0, np.zeros(n)
+        total = 0.0
+        in_cluster[:n] = 0.0
         for item in range(n):
             total += weights[item]
             in_cluster[assigned[item]] += weights[item]
@@ -175,9 +181,9 @@ def _clusters(
             place[medoid[at]] = at
             cluster_user[at], medoid[at] = user[start], rows[medoid[at]]
         for item in range(n):
-            member_cluster[members], member_row[members] = place[assigned[item]], rows[item]
-            member_share[members] = weights[item] / in_cluster[assigned[item]]
-            members += 1
+            member_cluster[members + item] = place[assigned[item]]
+            weights[item] /= in_cluster[assigned[item]]
+        members += n
         start = end
     found = cluster_user[:clusters], medoid[:clusters], share[:clusters]
     return *found, member_cluster[:members], member_row[:members], member_share[:members]
