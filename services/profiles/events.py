@@ -83,14 +83,6 @@ class EventBatch:
     def count(self) -> int:
         return len(self.user)
 
-    def is_type(self, *types: EventType) -> NDArray[np.bool_]:
-        """(m,) True where the event is of one of the types."""
-        return one_of(*types)[self.type]
-
-    def starts(self) -> NDArray[np.int64]:
-        """(U + 1,) first event of each user, and the end."""
-        return np.searchsorted(self.user, np.arange(self.users + 1))
-
 
 def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
     """The batch of an events table with `COLUMNS`, in any order; of events at the same time the later in the log
@@ -98,7 +90,9 @@ def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
     user_ids, user = sorted_codes(_as(pa.string(), table.column(columns.USER_ID)))
     item_ids, item = sorted_codes(_as(pa.string(), table.column(columns.ITEM_ID)))
     time = _as(MOMENT, table.column(columns.TIMESTAMP)).to_numpy().view(np.int64) / 1e6
-    sequence = table.column(SEQUENCE).to_numpy() if SEQUENCE in table.column_names else np.full(len(user), -1)
+    sequence = np.full(len(user), -1)
+    if SEQUENCE in table.column_names:
+        sequence = _as(pa.int64(), table.column(SEQUENCE)).to_numpy()
     rows = np.append(catalogue.indices(item_ids), -1)  # code −1, an event without an item, finds this −1
     arrays = {
         "user": user,

@@ -53,7 +53,7 @@ def fold_batch(
     held = old_user[states.user], old_item[states.item], states.rows
     order = by_item(user, item, len(user_ids), len(item_ids))
     already = counted_before(*held, user, item, order)
-    weights = base_weights(events, catalogue, reference, config, already)
+    weights = base_weights(events, catalogue, reference, config, order, already)
     totals = empty_totals(len(user_ids))
     totals[old_user] = states.totals
     _add_totals(totals, user, events, weights, config)

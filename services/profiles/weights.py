@@ -44,15 +44,18 @@ def base_weights(
     catalogue: Catalogue,
     reference: ReferenceStatistics,
     config: ProfileConfig,
+    order: Ints | None = None,
     already: Ints | None = None,
 ) -> BaseWeights:
     """Everything of the weight but its decay, for every event of a batch.
 
-    `already` (m,): how many events that count, whose weight is not 0, the user had on the same item before those of
-    the batch.
+    `order` is that of `by_item`, where it is known; `already` (m,): how many events that count, whose weight is not 0,
+    the user had on the same item before those of the batch.
     """
+    if order is None:
+        order = by_item(events.user, events.item, events.users, len(events.item_ids))
     found = _weights(
-        by_item(events.user, events.item, events.users, len(events.item_ids)),
+        order,
         np.zeros(events.count, np.int64) if already is None else already,
         *(events.user, events.item, events.row, events.type),
         *(events.position, events.dwell_ms, events.depth, events.rating, events.sentiment),
@@ -119,8 +122,9 @@ def dwell_median(row: int, starts: Codes, categories: Codes, level: Floats, medi
     if row < 0:
         return found
     for category in categories[starts[row] : starts[row + 1]]:
-        deeper = deepest < 0 or (level[category], category) > (level[deepest], deepest)
-        if deeper and not np.isnan(medians[category]):
+        if np.isnan(medians[category]):
+            continue
+        if deepest < 0 or (level[category], category) > (level[deepest], deepest):
             deepest, found = category, medians[category]
     return found
 
@@ -192,7 +196,7 @@ def _weights(
         if clicked[type_[at]]:
             worth *= debias(position[at], examination, cap)
         if worth != 0.0:
-            strength = worth / (1.0 + np.log1p(earlier)) if earlier else worth
+            strength = worth / (1.0 + np.log(1.0 + earlier)) if earlier else worth
             of_constant, of_slope = opinion(judged[type_[at]], rating[at], sentiment[at])
             constant[at], slope[at], evidence[at] = strength * of_constant, strength * of_slope, abs(strength)
             earlier += 1
