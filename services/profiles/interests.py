@@ -79,23 +79,27 @@ def assign_medoids(vectors: Matrix, rows: Ints, weights: Floats, most: int, min_
 
 @native(reassociated=True)
 def _similarities(vectors: Matrix, rows: Ints) -> Matrix:
-    """(n, n) cosines of the vectors in some rows, none below 0; four at once, as loading costs more than adding."""
+    """(n, n) cosines of the vectors in some rows, none below 0; eight at once, as loading costs more than adding."""
     n, dimension = len(rows), vectors.shape[1]
     found = np.empty((n, n), np.float32)
-    for i in range(n):
-        a = vectors[rows[i]]
+    for i in range(0, n, 2):
+        a, b = vectors[rows[i]], vectors[rows[min(i + 1, n - 1)]]
         for j in range(i, n, 4):
-            b, c = vectors[rows[j]], vectors[rows[min(j + 1, n - 1)]]
-            d, e = vectors[rows[min(j + 2, n - 1)]], vectors[rows[min(j + 3, n - 1)]]
-            ab = ac = ad = ae = np.float32(0.0)
+            c, d = vectors[rows[j]], vectors[rows[min(j + 1, n - 1)]]
+            e, f = vectors[rows[min(j + 2, n - 1)]], vectors[rows[min(j + 3, n - 1)]]
+            ac = ad = ae = af = bc = bd = be = bf = np.float32(0.0)
             for k in range(dimension):
-                ab += a[k] * b[k]
                 ac += a[k] * c[k]
                 ad += a[k] * d[k]
                 ae += a[k] * e[k]
-            for place, cosine in enumerate((ab, ac, ad, ae)):
-                at = min(j + place, n - 1)
-                found[i, at] = found[at, i] = _rounded(min(max(cosine, np.float32(0.0)), np.float32(1.0)))
+                af += a[k] * f[k]
+                bc += b[k] * c[k]
+                bd += b[k] * d[k]
+                be += b[k] * e[k]
+                bf += b[k] * f[k]
+            for place, cosine in enumerate((ac, ad, ae, af, bc, bd, be, bf)):
+                one, other = min(i + place // 4, n - 1), min(j + place % 4, n - 1)
+                found[one, other] = found[other, one] = _rounded(min(max(cosine, np.float32(0.0)), np.float32(1.0)))
     return found
 
 
