@@ -97,6 +97,7 @@ def price_band(moments: Floats, config: ProfileConfig) -> Floats:
 
 @native(read(np.float64, 2), np.float64, np.float64)
 def _band(moments: Floats, prior_weight: float, prior_deviation: float) -> Floats:
+    """The rows of `price_band`."""
     found = np.empty((len(moments), 3))
     for user in range(len(moments)):
         weight, first, second = moments[user]
