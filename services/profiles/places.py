@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-FEW = 100
+FEW = 150
 """Fewer values than this are handled by Python rather than by Arrow."""
 
 

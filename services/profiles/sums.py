@@ -83,7 +83,6 @@ def profile_sums(
     *(read(np.float64), np.float64, np.float64),
     *(written(np.float32, 2), written(np.float32, 2)),
     *(written(np.float64, 2), written(np.float64), written(np.float64, 2)),
-    reassociated=True,
 )
 def _add_up(
     rows: Rows,
@@ -133,7 +132,7 @@ def _add_up(
             price[who, 0] += unpriced
             price[who, 1] += unpriced * log
             price[who, 2] += unpriced * log * log
-        net = weight[at] - row.hides * fading
+        net = weight[at] - row.hides * fading  # of hides alone exactly 0: nothing here may be fused or reassociated
         if category_starts[what + 1] > category_starts[what]:
             mass[who, 1] += net
         if brand[what] >= 0:

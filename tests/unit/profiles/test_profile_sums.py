@@ -43,6 +43,15 @@ def test_who_did_nothing_that_says_anything_has_zeros() -> None:
     assert not sums.long_term.any() and not sums.short_term.any()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 300), min_size=1, max_size=4))
+def test_hides_alone_have_no_mass_and_no_vector_however_they_faded(ages: list[float]) -> None:
+    rows = [event("a", "seen", "hide", age * DAY) for age in ages]
+    taste = compute_taste(states(SHOP, *rows, event("a", "bare", "view")), SHOP, CONFIG)
+    assert taste.sums.mass[0, MASSES.index("vector")] == 0.0
+    assert not taste.has_vector.any()
+
+
 KINDS = ("view", "purchase", "hide", "rating", "cart")
 LARGE = catalogue_of(
     *(
