@@ -1,10 +1,11 @@
 """Category, brand and price affinities, read out of the decayed sums and smoothed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.native import native, read
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
 from services.profiles.ranked import SparseRows, rank_rows
@@ -12,6 +13,7 @@ from services.profiles.reference import ReferenceStatistics
 from services.profiles.sums import MASSES, ProfileSums
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 BAND = 1.2815515655446004
 """Standard normal quantile of 90%: the 10–90% band of a log-normal lies this many deviations around the mean."""
@@ -56,12 +58,33 @@ def smoothed_shares(totals: SparseRows, mass: Floats, prior: Floats, strength: f
     S (U, C) is the net weight on a name, D (U,) the net weight on all, π (C,) the shop's share and k the strength of
     the prior in purchases. Hides lower S but never make another name's share exceed 1.
     """
-    positive = totals.where(totals.values > 0)
-    rows = positive.row()
-    denominator = np.maximum(mass, 0.0)
-    np.maximum.at(denominator, rows, positive.values)
-    shares = (positive.values + strength * prior[positive.columns]) / (denominator[rows] + strength)
-    return replace(positive, values=shares)
+    return SparseRows(
+        *_shares(totals.indptr, totals.columns, totals.values, np.ascontiguousarray(mass), prior, strength)
+    )
+
+
+@native(
+    *(read(np.int64), read(np.int64), read(np.float64)),
+    *(read(np.float64), read(np.float64), np.float64),
+)
+def _shares(
+    indptr: Ints, columns: Ints, values: Floats, mass: Floats, prior: Floats, strength: float
+) -> tuple[Ints, Ints, Floats]:
+    """The fields of `smoothed_shares`."""
+    starts, kept, shares = np.zeros(len(indptr), np.int64), np.empty(len(columns), np.int64), np.empty(len(columns))
+    count = 0
+    for row in range(len(indptr) - 1):
+        entries = range(indptr[row], indptr[row + 1])
+        denominator = max(mass[row], 0.0)
+        for at in entries:
+            denominator = max(denominator, values[at])
+        for at in entries:
+            if values[at] > 0:
+                kept[count] = columns[at]
+                shares[count] = (values[at] + strength * prior[columns[at]]) / (denominator + strength)
+                count += 1
+        starts[row + 1] = count
+    return starts, kept[:count], shares[:count]
 
 
 def price_band(moments: Floats, config: ProfileConfig) -> Floats:
@@ -69,10 +92,19 @@ def price_band(moments: Floats, config: ProfileConfig) -> Floats:
 
     The variance of ln p is drawn towards a prior, so that one purchase does not make a band of no width.
     """
-    weight, first, second = moments.T
-    with np.errstate(invalid="ignore", divide="ignore"):
+    return _band(np.ascontiguousarray(moments), config.price_prior_weight, config.price_prior_deviation)
+
+
+@native(read(np.float64, 2), np.float64, np.float64)
+def _band(moments: Floats, prior_weight: float, prior_deviation: float) -> Floats:
+    """The rows of `price_band`."""
+    found = np.empty((len(moments), 3))
+    for user in range(len(moments)):
+        weight, first, second = moments[user]
         mean = first / weight
-        spread = np.maximum(second - weight * mean**2, 0.0)
-    prior = config.price_prior_weight
-    deviation = np.sqrt((spread + prior * config.price_prior_deviation**2) / (weight + prior))
-    return np.exp(np.column_stack([mean, mean - BAND * deviation, mean + BAND * deviation]))
+        spread = max(second - weight * mean**2, 0.0)
+        deviation = np.sqrt((spread + prior_weight * prior_deviation**2) / (weight + prior_weight))
+        found[user, 0] = np.exp(mean)
+        found[user, 1] = np.exp(mean - BAND * deviation)
+        found[user, 2] = np.exp(mean + BAND * deviation)
+    return found

@@ -59,6 +59,17 @@ class Catalogue:
         return place, self.categories.indices[starts[place] + nth].astype(np.int64)
 
     @cached_property
+    def category_codes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The categories of each item: (n + 1,) where they start, and the codes of all."""
+        return self.categories.indptr.astype(np.int32, copy=False), self.categories.indices.astype(np.int32, copy=False)
+
+    @cached_property
+    def brand_codes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The brand of each item, if it has one, in the form of `category_codes`."""
+        branded = self.brand >= 0
+        return np.concatenate([[0], np.cumsum(branded)]).astype(np.int32), self.brand[branded]
+
+    @cached_property
     def _rows(self) -> dict[str, int]:
         """Row by item id, kept for the many small questions of live updates."""
         return {item_id: row for row, item_id in enumerate(self.item_ids.to_pylist())}

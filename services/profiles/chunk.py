@@ -17,6 +17,7 @@ from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import UserStates
 from services.profiles.sums import ProfileSums, profile_sums
 from services.profiles.vectors import taste_vectors
+from services.profiles.weights import mean_ratings
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class ChunkProfiles:
 
 def compute_taste(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> Taste:
     """Decayed sums, held items and vectors."""
-    sums = profile_sums(states, catalogue, config)
-    held = held_items(states, catalogue, sums.mean_rating, config)
+    mean_rating = mean_ratings(*states.mean_rating_sums(), config)
+    held = held_items(states, catalogue, mean_rating, config)
+    sums = profile_sums(states, held, mean_rating, catalogue, config)
     return Taste(sums, held, *taste_vectors(sums))
 
 

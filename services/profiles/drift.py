@@ -7,7 +7,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.profiles.config import ProfileConfig
-from services.profiles.fold import FADING
 from services.profiles.state import UserStates
 from services.profiles.weights import decay
 
@@ -16,6 +15,17 @@ FARTHEST = 1e9
 """How far states are apart that do not hold the same items: JSON has no infinity."""
 TOTALS_COMPARED = ("days", "newest", "reference", "first_active", "last_active", "ratings", "sentiments", "paid")
 ROWS_COMPARED = ("time", "strongest", "bought", "hid", "count", "type")
+
+FADING = {
+    "long": "long_half_life",
+    "long_slope": "long_half_life",
+    "short": "short_half_life",
+    "short_slope": "short_half_life",
+    "hides": "long_half_life",
+    "evidence": "long_half_life",
+    "unpriced": "long_half_life",
+}
+"""The decayed sums of an item row, and which half-life of the configuration each has."""
 
 
 @dataclass

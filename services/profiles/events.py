@@ -1,16 +1,17 @@
 """A chunk of users' events as aligned arrays: what every profile formula works on."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.core import columns
+from services.core.native import native, read
 from services.core.types import EventType
 from services.profiles.catalogue import Catalogue
-from services.profiles.places import places, whole
+from services.profiles.places import places, sorted_codes
 
 TYPES: tuple[str, ...] = tuple(EventType)
 KNOWN_TYPES = pa.array(TYPES, pa.string())
@@ -30,8 +31,22 @@ COLUMNS: tuple[str, ...] = (
 )
 """The columns of the events table that profiles read."""
 
+NUMBERS = COLUMNS[4:]
+"""Those that are numbers, which an event may lack."""
+
+MOMENT = pa.timestamp("us", tz="UTC")
+
 SEQUENCE = "sequence"
 """Read as well where states are kept."""
+
+
+@cache
+def one_of(*types: EventType) -> NDArray[np.bool_]:
+    """(T + 1,) by code, read-only: True for these types; the last is that of −1, an unknown type."""
+    wanted = np.zeros(len(TYPES) + 1, bool)
+    wanted[[CODE[t] for t in types]] = True
+    wanted.setflags(write=False)
+    return wanted
 
 
 @dataclass(frozen=True)
@@ -68,54 +83,47 @@ class EventBatch:
     def count(self) -> int:
         return len(self.user)
 
-    def is_type(self, *types: EventType) -> NDArray[np.bool_]:
-        """(m,) True where the event is of one of the types."""
-        wanted = np.zeros(len(TYPES) + 1, bool)  # the last is asked for by −1, an unknown type
-        wanted[[CODE[t] for t in types]] = True
-        return wanted[self.type]
-
-    def starts(self) -> NDArray[np.int64]:
-        """(U + 1,) first event of each user, and the end."""
-        return np.searchsorted(self.user, np.arange(self.users + 1))
-
 
 def build_batch(table: pa.Table, catalogue: Catalogue) -> EventBatch:
     """The batch of an events table with `COLUMNS`, in any order; of events at the same time the later in the log
     (`sequence`, where the table has it), else the later row, is later."""
-    user_ids, user = _sorted_codes(table.column(columns.USER_ID))
-    item_ids, item = _sorted_codes(table.column(columns.ITEM_ID))
-    known = places(table.column(columns.TYPE).cast(pa.string()), KNOWN_TYPES)
-    time = table.column(columns.TIMESTAMP).cast(pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy() / 1e6
-    sequence = table.column(SEQUENCE).to_numpy() if SEQUENCE in table.column_names else np.full(len(user), -1)
-    order = np.lexsort((sequence, time, user))
+    user_ids, user = sorted_codes(_as(pa.string(), table.column(columns.USER_ID)))
+    item_ids, item = sorted_codes(_as(pa.string(), table.column(columns.ITEM_ID)))
+    time = _as(MOMENT, table.column(columns.TIMESTAMP)).to_numpy().view(np.int64) / 1e6
+    sequence = np.full(len(user), -1)
+    if SEQUENCE in table.column_names:
+        sequence = _as(pa.int64(), table.column(SEQUENCE)).to_numpy()
     rows = np.append(catalogue.indices(item_ids), -1)  # code −1, an event without an item, finds this −1
-    return EventBatch(
-        user_ids=user_ids,
-        user=user[order],
-        item_ids=item_ids,
-        item=item[order],
-        row=rows[item[order]],
-        type=known.astype(np.int8)[order],
-        time=time[order],
-        sequence=sequence[order],
-        **{
-            name: _numbers(table.column(name))[order]
-            for name in ("position", "dwell_ms", "depth", "price", "rating", "sentiment")
-        },
-    )
+    arrays = {
+        "user": user,
+        "item": item,
+        "row": rows[item],
+        "type": places(_as(pa.string(), table.column(columns.TYPE)), KNOWN_TYPES).astype(np.int8),
+        "time": time,
+        "sequence": sequence,
+        **{name: _numbers(table.column(name)) for name in NUMBERS},
+    }
+    if not in_order(user, time, sequence):
+        order = np.lexsort((sequence, time, user))
+        arrays = {name: array[order] for name, array in arrays.items()}
+    return EventBatch(user_ids=user_ids, item_ids=item_ids, **arrays)
 
 
-def _sorted_codes(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
-    """The distinct values in order, and the code of each row; −1 for null."""
-    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    by_value = pc.sort_indices(encoded.dictionary).to_numpy()
-    rank = np.empty(len(by_value) + 1, np.int64)
-    rank[by_value] = np.arange(len(by_value))
-    rank[-1] = -1
-    return encoded.dictionary.take(pa.array(by_value)), rank[whole(encoded.indices)]
+@native(read(np.int64), read(np.float64), read(np.int64))
+def in_order(user: NDArray[np.int64], time: NDArray[np.float64], sequence: NDArray[np.int64]) -> bool:
+    """Whether events come by user, then time, then place in the log."""
+    for at in range(1, len(user)):
+        if (user[at], time[at], sequence[at]) < (user[at - 1], time[at - 1], sequence[at - 1]):
+            return False
+    return True
+
+
+def _as(kind: pa.DataType, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if column.type == kind else column.cast(kind)  # which costs as much for nothing as for something
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    return column.cast(pa.float64()).to_numpy()  # null becomes NaN
+    """As float64, NaN for null."""
+    if column.null_count == len(column):
+        return np.full(len(column), np.nan)
+    return _as(pa.float64(), column).to_numpy()

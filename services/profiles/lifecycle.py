@@ -3,11 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.native import native, read
 from services.core.types import Lifecycle
 from services.profiles.config import ProfileConfig
-from services.profiles.state import UserStates
+from services.profiles.state import TOTALS, UserStates
 
 Floats = NDArray[np.float64]
+
+LIFECYCLES = [Lifecycle.NEW.value, Lifecycle.ACTIVE.value, Lifecycle.COOLING.value, Lifecycle.DORMANT.value]
 
 
 def confidence(evidence: Floats, config: ProfileConfig) -> Floats:
@@ -25,16 +28,44 @@ def lifecycles(states: UserStates, as_of: float, config: ProfileConfig) -> list[
     Silent for longer than `cooling_gaps` usual gaps (and a week): cooling; than `dormant_gaps` (and a month): dormant.
     Otherwise new on fewer than three active days, then active. Impressions are not activity.
     """
-    days, first, last = (states.totals[name] for name in ("days", "first_active", "last_active"))
-    with np.errstate(invalid="ignore"):
-        span = np.where(days > 0, last - first, 0.0)
-    gap = (span + config.rhythm_prior) / np.maximum(days, 1.0)
-    silence = as_of - last
-    dormant_after = np.clip(config.dormant_gaps * gap, config.dormant_after, config.dormant_at_most)
-    cooling_after = np.clip(config.cooling_gaps * gap, config.cooling_after, dormant_after)
-    state = np.select(
-        [days == 0, silence > dormant_after, silence > cooling_after, days < config.new_days],
-        [Lifecycle.NEW.value, Lifecycle.DORMANT.value, Lifecycle.COOLING.value, Lifecycle.NEW.value],
-        Lifecycle.ACTIVE.value,
+    codes = _codes(
+        *(states.totals, as_of, config.rhythm_prior, config.new_days),
+        *(config.cooling_after, config.cooling_gaps),
+        *(config.dormant_after, config.dormant_gaps, config.dormant_at_most),
     )
-    return state.tolist()
+    return [LIFECYCLES[code] for code in codes.tolist()]
+
+
+@native(
+    *(read(TOTALS), np.float64, np.float64, np.int64),
+    *(np.float64, np.float64),
+    *(np.float64, np.float64, np.float64),
+)
+def _codes(
+    totals: NDArray[np.void],
+    as_of: float,
+    prior: float,
+    new_days: int,
+    cooling_after: float,
+    cooling_gaps: float,
+    dormant_after: float,
+    dormant_gaps: float,
+    dormant_at_most: float,
+) -> NDArray[np.int64]:
+    """(U,) the place of each user's in `LIFECYCLES`."""
+    found = np.zeros(len(totals), np.int64)
+    for user in range(len(totals)):
+        row = totals[user]
+        if row.days == 0:
+            continue
+        gap = (row.last_active - row.first_active + prior) / row.days
+        dormant = min(max(dormant_gaps * gap, dormant_after), dormant_at_most)
+        cooling = min(max(cooling_gaps * gap, cooling_after), dormant)
+        silence = as_of - row.last_active
+        if silence > dormant:
+            found[user] = 3
+        elif silence > cooling:
+            found[user] = 2
+        elif row.days >= new_days:
+            found[user] = 1
+    return found

@@ -1,7 +1,7 @@
-"""Sparse rows as three arrays, and the largest entries of each: vectorised over the rows.
+"""Sparse rows as three arrays, and the largest entries of each.
 
 SciPy's sparse matrices check themselves whenever one is made, which takes longer than all else that a live update of a
-few users does with them. So products are theirs, and what follows is done with the arrays.
+few users does with them. So products of many rows are theirs, and all else is done with the arrays.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
-PADDING = 8
-"""How many times their own size sparse rows may take when padded to the same length."""
+from services.core.native import native, read
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -68,26 +70,32 @@ class SparseRows:
 
 def rank_rows(found: SparseRows, count: int, at_least: float) -> SparseRows:
     """Up to `count` entries ≥ `at_least` of each row, largest first; ties go to the smaller column."""
-    rows, columns, values = found.row(), found.columns, found.values
-    kept = (values >= at_least) & (values >= _threshold(found, rows, count)[rows])
-    rows, columns, values = rows[kept], columns[kept], values[kept]
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    kept = at_most(rows, count)
-    return SparseRows(row_starts(rows[kept], found.rows), columns[kept], values[kept])
+    return SparseRows(*_ranked(found.indptr, found.columns, np.asarray(found.values, np.float64), count, at_least))
 
 
-def _threshold(found: SparseRows, rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """(rows,) the `count`-th largest entry of each row, −inf where the row has fewer: spares sorting what is not kept.
-
-    Rows are padded to the longest; where that would waste memory, there is no threshold.
-    """
-    longest = int(np.diff(found.indptr).max(initial=0))
-    if longest <= count or found.rows * longest > PADDING * len(found.values):
-        return np.full(found.rows, -np.inf)
-    padded = np.full((found.rows, longest), -np.inf)
-    padded[rows, np.arange(len(rows)) - found.indptr[rows]] = found.values
-    return np.partition(padded, longest - count, axis=1)[:, longest - count]
+@native(read(np.int64), read(np.int64), read(np.float64), np.int64, np.float64)
+def _ranked(indptr: Ints, columns: Ints, values: Floats, count: int, at_least: float) -> tuple[Ints, Ints, Floats]:
+    """The fields of `rank_rows`, each entry put in its place among the best so far of its row."""
+    starts = np.zeros(len(indptr), np.int64)
+    best_column, best_value = np.empty(len(columns), np.int64), np.empty(len(columns))
+    end = 0
+    for row in range(len(indptr) - 1):
+        first = end
+        for at in range(indptr[row], indptr[row + 1]):
+            column, value = columns[at], values[at]
+            if not value >= at_least:
+                continue
+            place = end
+            while place > first and (-best_value[place - 1], best_column[place - 1]) > (-value, column):
+                place -= 1
+            if place - first == count:
+                continue
+            end = min(end + 1, first + count)
+            for moved in range(end - 1, place, -1):
+                best_column[moved], best_value[moved] = best_column[moved - 1], best_value[moved - 1]
+            best_column[place], best_value[place] = column, value
+        starts[row + 1] = end
+    return starts, best_column[:end], best_value[:end]
 
 
 def at_most(row: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

@@ -2,23 +2,26 @@
 
 A state keeps Σ w · 2^(−(t − t_e) / H) per user and item as of the newest event on the item (`services.profiles.state`).
 A sum over items is those numbers brought to one time, t → t' multiplying by 2^(−(t' − t) / H), times what the catalogue
-says of each item: one sparse product of (users × items) by (items × k).
+says of each item.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
+from services.core.native import native, read, written
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.ranked import SparseRows, row_starts
-from services.profiles.state import NEVER, UserStates
-from services.profiles.weights import decay, mean_ratings
+from services.profiles.items import HeldItems
+from services.profiles.ranked import SparseRows
+from services.profiles.state import ITEM_ROW, NEVER, TOTALS, UserStates
 
+Codes = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Matrix = NDArray[np.float32]
+Rows = NDArray[np.void]
 
 MASSES = ("vector", "category", "brand")
 """Columns of `ProfileSums.mass`: net weight of the events on items that have a vector, a category, a brand; hides,
@@ -46,93 +49,136 @@ class ProfileSums:
     price: Floats
 
 
-def profile_sums(states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> ProfileSums:
-    """The sums of the users' states over what the catalogue says of their items."""
-    held = _Held.by(states, catalogue, config)
-    known = held.of(held.row >= 0)
-    fading = known.fading()
-    weight = known.weight("long") * fading
+def profile_sums(
+    states: UserStates, held: HeldItems, mean_rating: Floats, catalogue: Catalogue, config: ProfileConfig
+) -> ProfileSums:
+    """The sums of the users' states over what the catalogue says of the items that they hold."""
+    users, dimension = states.users, catalogue.vectors.shape[1]
+    long_term, short_term = np.zeros((users, dimension), np.float32), np.zeros((users, dimension), np.float32)
+    mass, evidence, price = np.zeros((users, len(MASSES))), np.zeros(users), states.totals["paid"].copy()
+    category_starts, category_codes = catalogue.category_codes
+    _add_up(
+        *(states.rows, states.totals, mean_rating, held.user, held.row, held.weight),
+        *(np.ascontiguousarray(catalogue.vectors), catalogue.has_vector, category_starts, catalogue.brand),
+        *(catalogue.price, config.long_half_life, config.short_half_life),
+        *(long_term, short_term, mass, evidence, price),
+    )
+    by = held.user, held.row, held.weight, users
     return ProfileSums(
-        reference=held.reference,
-        mean_rating=held.mean,
-        **_vectors(known, catalogue, config),
-        categories=SparseRows.of(known.matrix(weight, catalogue.count) @ catalogue.categories),
-        brands=by_brand(known.user, known.row, weight, catalogue, states.users),
-        mass=_mass(known, weight - known.rows["hides"] * fading, catalogue),
-        evidence=held.total(held.rows["evidence"] * held.fading()),
-        price=_price(held, catalogue, states),
+        reference=states.totals["reference"],
+        mean_rating=mean_rating,
+        long_term=long_term,
+        short_term=short_term,
+        categories=SparseRows(*_by_code(*by, category_starts, category_codes, len(catalogue.category_names))),
+        brands=SparseRows(*_by_code(*by, *catalogue.brand_codes, len(catalogue.brand_names))),
+        mass=mass,
+        evidence=evidence,
+        price=price,
     )
 
 
-@dataclass(frozen=True)
-class _Held:
-    """Rows of users' items that say anything, by user; `row` is that of the catalogue, −1 for an unknown item."""
+@native(
+    *(read(ITEM_ROW), read(TOTALS), read(np.float64), read(np.int64), read(np.int64), read(np.float64)),
+    *(read(np.float32, 2), read(np.bool_), read(np.int32), read(np.int32)),
+    *(read(np.float64), np.float64, np.float64),
+    *(written(np.float32, 2), written(np.float32, 2)),
+    *(written(np.float64, 2), written(np.float64), written(np.float64, 2)),
+)
+def _add_up(
+    rows: Rows,
+    totals: Rows,
+    mean_rating: Floats,
+    user: Ints,
+    item: Ints,
+    weight: Floats,
+    vectors: Matrix,
+    has_vector: NDArray[np.bool_],
+    category_starts: Codes,
+    brand: Codes,
+    listed_price: Floats,
+    long_half_life: float,
+    short_half_life: float,
+    long_term: Matrix,
+    short_term: Matrix,
+    mass: Floats,
+    evidence: Floats,
+    price: Floats,
+) -> None:
+    """Add to the last five, which are of `ProfileSums`, what the users hold.
 
-    user: Ints
-    rows: NDArray[np.void]
-    row: Ints
-    mean: Floats
-    reference: Floats
-    config: ProfileConfig
-
-    @classmethod
-    def by(cls, states: UserStates, catalogue: Catalogue, config: ProfileConfig) -> "_Held":
-        """All such rows of the states."""
-        said = np.flatnonzero(states.rows["count"] > 0)
-        return cls(
-            user=states.user[said],
-            rows=states.rows[said],
-            row=catalogue.indices(states.item_ids)[states.item[said]],
-            mean=mean_ratings(*states.mean_rating_sums(), config),
-            reference=states.totals["reference"],
-            config=config,
-        )
-
-    @property
-    def users(self) -> int:
-        return len(self.reference)
-
-    def of(self, kept: NDArray[np.bool_]) -> "_Held":
-        """Some of the rows."""
-        return replace(self, user=self.user[kept], rows=self.rows[kept], row=self.row[kept])
-
-    def weight(self, name: str) -> Floats:
-        """Weights as of each row's own time, centred on the users' mean ratings."""
-        return self.rows[name] - self.mean[self.user] * self.rows[f"{name}_slope"]
-
-    def fading(self) -> Floats:
-        """What brings the long-term sums to the users' `reference`."""
-        return decay(self.reference[self.user] - self.rows["time"], self.config.long_half_life)
-
-    def total(self, values: Floats) -> Floats:
-        """(U,) sums by user."""
-        return np.bincount(self.user, values, self.users)
-
-    def matrix(self, weight: NDArray, items: int) -> sparse.csr_array:
-        """(U, items) of the weights."""
-        return sparse.csr_array((weight, self.row, row_starts(self.user, self.users)), shape=(self.users, items))
+    `user`, `item` (row of the catalogue) and `weight` are of `HeldItems`, in the order of the `rows` with events that
+    say anything. What a user looks at shows their price level whether they liked it or not: its weight in `price`, of
+    events without a price of their own, is the evidence.
+    """
+    newest = np.full(len(totals), NEVER)
+    at = 0
+    for row in rows:
+        if row.count:
+            if item[at] >= 0 and has_vector[item[at]]:
+                newest[user[at]] = max(newest[user[at]], row.time)
+            at += 1
+    at = -1
+    for row in rows:
+        if not row.count:
+            continue
+        at += 1
+        who, what = user[at], item[at]
+        fading = np.exp2((row.time - totals[who].reference) / long_half_life)
+        evidence[who] += row.evidence * fading
+        if what < 0:
+            continue
+        if listed_price[what] > 0 and row.unpriced > 0:
+            unpriced, log = row.unpriced * fading, np.log(listed_price[what])
+            price[who, 0] += unpriced
+            price[who, 1] += unpriced * log
+            price[who, 2] += unpriced * log * log
+        net = weight[at] - row.hides * fading  # of hides alone exactly 0: nothing here may be fused or reassociated
+        if category_starts[what + 1] > category_starts[what]:
+            mass[who, 1] += net
+        if brand[what] >= 0:
+            mass[who, 2] += net
+        if not has_vector[what]:
+            continue
+        mass[who, 0] += net
+        age, mean = newest[who] - row.time, mean_rating[who]
+        long = np.float32((row.long - mean * row.long_slope) * np.exp2(-age / long_half_life))
+        short = np.float32((row.short - mean * row.short_slope) * np.exp2(-age / short_half_life))
+        vector, long_sum, short_sum = vectors[what], long_term[who], short_term[who]
+        for k in range(len(vector)):
+            long_sum[k] += long * vector[k]
+            short_sum[k] += short * vector[k]
 
 
-def _vectors(known: _Held, catalogue: Catalogue, config: ProfileConfig) -> dict[str, NDArray[np.float32]]:
-    held = known.of(catalogue.has_vector[known.row])
-    newest = np.full(held.users, NEVER)
-    np.maximum.at(newest, held.user, held.rows["time"])
-    age = newest[held.user] - held.rows["time"]
-    starts = row_starts(held.user, held.users)
-    weights = [
-        held.weight(name) * decay(age, half)
-        for name, half in (("long", config.long_half_life), ("short", config.short_half_life))
-    ]
-    both = sparse.csr_array(  # the users twice: with the long-term and with the short-term weights
-        (
-            np.concatenate(weights, dtype=np.float32),
-            np.tile(held.row, 2),
-            np.concatenate([starts, starts[1:] + starts[-1]]),
-        ),
-        shape=(2 * held.users, catalogue.count),
-    )
-    sums = both @ catalogue.vectors
-    return {"long_term": sums[: held.users], "short_term": sums[held.users :]}
+@native(
+    *(read(np.int64), read(np.int64), read(np.float64), np.int64),
+    *(read(np.int32), read(np.int32), np.int64),
+)
+def _by_code(
+    row: Ints, item: Ints, weight: Floats, rows: int, starts: Codes, codes: Codes, width: int
+) -> tuple[Ints, Ints, Floats]:
+    """Sparse rows (rows, width): sums of the weights of the items in each by the codes that an item has.
+
+    `row` is in ascending order, an `item` below 0 has no codes; `starts`, `codes` as `Catalogue.category_codes`.
+    """
+    most = 0
+    for what in item:
+        if what >= 0:
+            most += starts[what + 1] - starts[what]
+    indptr, columns, sums = np.zeros(rows + 1, np.int64), np.empty(most, np.int64), np.empty(most)
+    place = np.full(width, -1)  # of each code, if it is in this row
+    at = end = 0
+    for into in range(rows):
+        first = end
+        while at < len(row) and row[at] == into:
+            if item[at] >= 0:
+                for code in codes[starts[item[at]] : starts[item[at] + 1]]:
+                    if place[code] < first:
+                        place[code], columns[end], sums[end] = end, code, 0.0
+                        end += 1
+                    sums[place[code]] += weight[at]
+            at += 1
+        indptr[into + 1] = end
+    return indptr, columns[:end], sums[:end]
 
 
 def by_brand(row: Ints, item: Ints, weight: Floats, catalogue: Catalogue, rows: int) -> SparseRows:
@@ -140,22 +186,3 @@ def by_brand(row: Ints, item: Ints, weight: Floats, catalogue: Catalogue, rows: 
     brand = catalogue.brand[item].astype(np.int64)
     branded = brand >= 0
     return SparseRows.summed(row[branded], brand[branded], weight[branded], rows)
-
-
-def _mass(known: _Held, weight: Floats, catalogue: Catalogue) -> Floats:
-    has_category = np.diff(catalogue.categories.indptr) > 0
-    of_items = (catalogue.has_vector, has_category, catalogue.brand >= 0)
-    return np.column_stack([known.total(weight * has[known.row]) for has in of_items])
-
-
-def _price(held: _Held, catalogue: Catalogue, states: UserStates) -> Floats:
-    """(U, 3) Σw, Σw·ln p, Σw·(ln p)² with the price paid, else the item's price today.
-
-    What a user looks at or pays for shows their price level whether they liked it or not: the weight is the evidence.
-    """
-    price = np.append(catalogue.price, np.nan)[held.row]
-    kept = (price > 0) & (held.rows["unpriced"] > 0)
-    priced, log = held.of(kept), np.log(price[kept])
-    weight = priced.rows["unpriced"] * priced.fading()
-    listed = np.column_stack([priced.total(weight * log**power) for power in range(3)])
-    return states.totals["paid"] + listed

@@ -9,17 +9,17 @@ from profile_rows import catalogue_of, event, item, states
 from scipy import sparse
 
 from services.profiles.affinities import BAND, affinities, price_band, smoothed_shares
+from services.profiles.chunk import compute_taste
 from services.profiles.config import ProfileConfig
 from services.profiles.ranked import SparseRows
 from services.profiles.reference import ReferenceStatistics
-from services.profiles.sums import profile_sums
 
 CONFIG = ProfileConfig()
 REFERENCE = ReferenceStatistics.defaults()
 
 
 def read(shop, *rows, reference=REFERENCE):
-    sums = profile_sums(states(shop, *rows, reference=reference), shop, CONFIG)
+    sums = compute_taste(states(shop, *rows, reference=reference), shop, CONFIG).sums
     found = affinities(sums, shop, reference, CONFIG)
     return found.categories.pairs(shop.category_names), found.brands.pairs(shop.brand_names), found.price
 

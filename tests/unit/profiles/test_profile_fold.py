@@ -15,7 +15,7 @@ from services.profiles.drift import Drift
 from services.profiles.fold import fold, late_users
 from services.profiles.read_out import read_out
 from services.profiles.reference import ReferenceStatistics
-from services.profiles.state import UserStates
+from services.profiles.state import ITEM_ROW, UserStates
 from services.profiles.state_codec import decode, encode, unreadable_users
 
 CONFIG = ProfileConfig()
@@ -74,6 +74,70 @@ def test_any_batching_equals_the_full_recompute(rows, cuts):
         assert [r.item_id for r in mine.recent_items] == [r.item_id for r in full.recent_items]
         assert (mine.bought, mine.hidden, mine.lifecycle) == (full.bought, full.hidden, full.lifecycle)
         assert dict(mine.categories) == pytest.approx(dict(full.categories), abs=2e-4)
+
+
+def weighed(row: dict, earlier: int) -> tuple[float, float, float]:
+    """(constant, slope, evidence) of one event, after so many that count on the same item, by the formula."""
+    judged = row["type"] in ("rating", "review")
+    rating, sentiment = (row[name] if judged else None for name in ("rating", "sentiment"))
+    said = [0.5 + part for part in (None if rating is None else rating / 2, sentiment) if part is not None]
+    constant = sum(said) / len(said) if said else 0.5 if judged else 1.0
+    slope = 0.0 if rating is None else 0.5 / len(said)
+    x = 1.0 if row["dwell_ms"] is None else row["dwell_ms"] / REFERENCE.dwell_median_default
+    seen = 1.0 if row["depth"] is None else 0.5 + row["depth"]
+    strength = REFERENCE.importance[row["type"]] * 2 * x / (1 + x) * seen / (1 + np.log1p(earlier))
+    return strength * constant, strength * slope, abs(strength)
+
+
+def plain_row(events: list[dict]) -> dict[str, float]:
+    """The item row of a user's events on an item, in order of time, by the formulas."""
+    parts = []
+    for row in events:
+        earlier = sum(part[3] > 0 for part in parts)
+        parts.append((row, *weighed(row, earlier)))
+    counted = [part for part in parts if part[3] > 0]
+    newest = max((part[0]["timestamp"].timestamp() for part in counted), default=-np.inf)
+
+    def total(place: int, half_life: float, kept=lambda row: True) -> float:
+        age = [(newest - part[0]["timestamp"].timestamp()) / half_life for part in counted]
+        return sum(part[place] * 2.0**-a for part, a in zip(counted, age, strict=True) if kept(part[0]))
+
+    def last(*types: str) -> float:
+        return max((row["timestamp"].timestamp() for row in events if row["type"] in types), default=-np.inf)
+
+    long, short = CONFIG.long_half_life, CONFIG.short_half_life
+    return {
+        "time": newest,
+        "long": total(1, long),
+        "long_slope": total(2, long),
+        "short": total(1, short),
+        "short_slope": total(2, short),
+        "hides": total(1, long, lambda row: row["type"] == "hide"),
+        "evidence": total(3, long),
+        "unpriced": total(3, long, lambda row: row["type"] != "hide" and not row["price"]),
+        "strongest": max((part[3] for part in counted), default=-1.0),
+        "bought": last("purchase", "rating", "review"),
+        "hid": last("hide"),
+        "count": len(counted),
+    }
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(ONE_EVENT, max_size=30))
+def test_item_rows_are_those_of_the_plain_formulas(rows):
+    events = made(rows)
+    found = fold(None, events, SHOP, REFERENCE, CONFIG)
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in events.to_pylist():
+        if row["item_id"] is not None:
+            groups.setdefault((row["user_id"], row["item_id"]), []).append(row)
+    expected = {key: plain_row(some) for key, some in sorted(groups.items())}
+    expected = {key: row for key, row in expected.items() if row["count"] or row["bought"] > 0 or row["hid"] > 0}
+    users, items = found.user_ids.take(found.user).to_pylist(), found.item_ids.take(found.item).to_pylist()
+    assert list(zip(users, items, strict=True)) == list(expected)
+    for name in ITEM_ROW.names:
+        if name != "type":
+            assert found.rows[name].tolist() == pytest.approx([row[name] for row in expected.values()], abs=1e-12), name
 
 
 @settings(max_examples=40, deadline=None)

@@ -8,7 +8,7 @@ from profile_rows import catalogue_of, event, item, states
 
 from services.profiles.config import ProfileConfig
 from services.profiles.interests import assign_medoids, interests
-from services.profiles.items import held_items
+from services.profiles.items import HeldItems, held_items
 from services.profiles.naming import name_interests
 
 CONFIG = ProfileConfig()
@@ -76,14 +76,41 @@ def test_a_users_interests_do_not_depend_on_who_else_is_in_the_batch(seed, other
 
 
 def test_each_item_belongs_to_its_nearest_medoid():
-    # users of 3 and 1 items padded together; the third item of the first is nearest to its second
-    vectors = np.zeros((2, 3, 2), np.float32)
-    vectors[0] = [(1, 0), (0, 1), (0.1, 0.995)]
-    vectors[1, 0] = (1, 0)
-    weights = np.array([[3.0, 2.0, 1.0], [1.0, 0.0, 0.0]])
-    assigned = assign_medoids(vectors, weights, CONFIG)
-    assert assigned[0, 1] == assigned[0, 2] != assigned[0, 0]
-    assert assigned[1, 0] == 0
+    # rows 2, 1 and 0 of the vectors; the third item is nearest to the second
+    vectors = np.array([(0.1, 0.995), (0, 1), (1, 0)], np.float32)
+    rows, weights = np.array([2, 1, 0]), np.array([3.0, 2.0, 1.0])
+    assigned = assign_medoids(vectors, rows, weights, CONFIG.max_interests, CONFIG.interest_min_gain)
+    assert assigned[1] == assigned[2] != assigned[0]
+
+
+def slow_medoids(cosines: np.ndarray, weights: np.ndarray) -> list[int]:
+    """Greedy facility location as it is written in the paper, of one user."""
+    share = (weights / weights.sum()).astype(np.float32)
+    covered, medoids = np.zeros(len(weights), np.float32), []
+    while len(medoids) < CONFIG.max_interests:
+        gains = [(np.maximum(row - covered, 0) * share).sum().round(5) for row in cosines]
+        if medoids and max(gains) < np.float32(CONFIG.interest_min_gain):
+            break
+        medoids.append(int(np.argmax(gains)))
+        covered = np.maximum(covered, cosines[medoids[-1]])
+    return medoids
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(1, 90), st.integers(1, 8))
+def test_of_the_heaviest_items_the_medoids_are_those_of_the_plain_formula(seed, count, dimension):
+    generator = np.random.default_rng(seed)
+    shop = catalogue_of(*(item(f"i{k:02d}", generator.integers(1, 4, dimension).astype(float)) for k in range(count)))
+    weights = generator.integers(1, 4, count) / 4
+    user, row = np.zeros(count, np.int64), np.arange(count)
+    held = HeldItems(user, row, row, weights, np.zeros(count), np.zeros(count, np.int32))
+    found = interests(held, shop, CONFIG)
+    kept = np.sort(np.lexsort((row, -weights))[: CONFIG.interest_items])
+    vectors = shop.vectors[kept].astype(np.float64)
+    cosines = np.clip(vectors @ vectors.T, 0, 1).astype(np.float32).round(5)
+    medoids = slow_medoids(cosines, weights[kept])
+    assert found.member_row.tolist() == kept.tolist()
+    assert sorted(found.medoid.tolist()) == sorted(kept[medoids].tolist())
 
 
 def test_a_name_is_the_deepest_category_that_holds_half_and_the_dominant_brand():

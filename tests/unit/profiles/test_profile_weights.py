@@ -15,8 +15,6 @@ from services.profiles.weights import (
     decay,
     depth_quality,
     dwell_quality,
-    earlier_events,
-    item_dwell_medians,
     mean_ratings,
 )
 
@@ -32,19 +30,21 @@ def weights_of(*rows: dict, mean: float = 4.0) -> list[float]:
 
 def test_dwell_counts_one_at_the_median_and_never_two():
     # x = ½: 1 / 1½ = ⅔; x = 1: 1; x = 3: 6 / 4 = 1½; unknown: 1
-    dwell = np.array([10_000.0, 20_000.0, 60_000.0, np.nan])
-    assert dwell_quality(dwell, np.full(4, 20_000.0)).tolist() == pytest.approx([2 / 3, 1.0, 1.5, 1.0])
-    assert dwell_quality(np.array([1e12]), np.array([1.0]))[0] < 2.0
+    dwell = (10_000.0, 20_000.0, 60_000.0)
+    assert [dwell_quality(ms, 20_000.0) for ms in dwell] == pytest.approx([2 / 3, 1.0, 1.5])
+    assert dwell_quality(1e12, 1.0) < 2.0
+    long, unknown = weights_of(event("u", "a", "view", dwell_ms=60_000), event("v", "a", "view"))
+    assert (long, unknown) == pytest.approx((0.1 * 1.5, 0.1))
 
 
 def test_depth_counts_from_a_half_to_one_and_a_half():
-    assert depth_quality(np.array([0.0, 0.5, 1.0, np.nan])).tolist() == [0.5, 1.0, 1.5, 1.0]
+    assert [depth_quality(depth) for depth in (0.0, 0.5, 1.0, np.nan)] == [0.5, 1.0, 1.5, 1.0]
 
 
 def test_a_click_far_down_counts_more_up_to_the_cap():
     # 1 / P = (1 + position)^0.7: 1, 4^0.7 = 2.6390, 41^0.7 = 13.46, capped at 10; unknown position: 1
-    found = debias(np.array([0.0, 3.0, 40.0, np.nan]), REFERENCE, CONFIG.max_debias)
-    assert found.tolist() == pytest.approx([1.0, 2.6390, 10.0, 1.0], abs=1e-4)
+    found = [debias(at, np.array(REFERENCE.examination), CONFIG.max_debias) for at in (0.0, 3.0, 40.0, 1e9, np.nan)]
+    assert found == pytest.approx([1.0, 2.6390, 10.0, 10.0, 1.0], abs=1e-4)
 
 
 def test_only_clicks_are_corrected_for_their_position():
@@ -73,8 +73,9 @@ def test_earlier_events_follow_event_time_not_arrival_and_leave_impressions_out(
         late,
         event("u", "a", "purchase", HOUR),
     )
+    # the view is the first that counts: 0.1, 0.2 / (1 + ln 2), 1 / (1 + ln 3)
     weights = base_weights(events, SHOP, REFERENCE, CONFIG)
-    assert earlier_events(events, weights.evidence > 0).tolist() == [0.0, 0.0, 1.0, 2.0]
+    assert weights.evidence.tolist() == pytest.approx([0.0, 0.1, 0.2 / (1 + log(2)), 1 / (1 + log(3))])
 
 
 def test_impressions_and_searches_say_nothing_of_an_item():
@@ -120,7 +121,8 @@ def test_dwell_is_measured_against_the_deepest_category_that_has_a_median():
         item("c"),
     )
     reference = replace(REFERENCE, dwell_median_ms={"Beauty": 10_000.0, "Makeup": 30_000.0})
-    assert item_dwell_medians(shop, reference).tolist() == [30_000.0, 10_000.0, 20_000.0, 20_000.0]
-    events = batch(shop, event("u", "a", "view", dwell_ms=90_000), event("v", "unknown", "view", dwell_ms=20_000))
-    found = base_weights(events, shop, reference, CONFIG).signed(np.full(2, 4.0))
-    assert found.tolist() == pytest.approx([0.1 * 1.5, 0.1])
+    rows = [event("s", "a", "view", dwell_ms=90_000), event("t", "b", "view", dwell_ms=90_000)]
+    rows += [event("u", "c", "view", dwell_ms=60_000), event("v", "unknown", "view", dwell_ms=20_000)]
+    # medians 30, 10, 20 and 20 seconds: x = 3, 9, 3, 1
+    found = base_weights(batch(shop, *rows), shop, reference, CONFIG).signed(np.full(4, 4.0))
+    assert found.tolist() == pytest.approx([0.1 * 1.5, 0.1 * 1.8, 0.1 * 1.5, 0.1])
