@@ -71,7 +71,7 @@ def test_an_update_begun_under_the_reference_before_is_made_again(
 
     with_reference(engine, purchase=0.5)
     monkeypatch.setattr(tail.catalogue, "view", lambda *_: tail.catalogue._view)
-    monkeypatch.setattr("services.profiles.recompute.write_states", after(updated, write_states))
+    monkeypatch.setattr("services.profiles.recompute_chunk.write_states", after(updated, write_states))
     recompute(engine, tail)
     assert kept(engine, "ada").column("reference_version").to_pylist() == [0]
     settle(tail)
@@ -112,7 +112,7 @@ def test_an_item_that_changes_during_a_recompute_is_as_it_is_now_in_the_end(
             connection.execute(text("UPDATE items SET brand = 'Dew' WHERE item_id = 'lips-1'"))
         settle(tail)
 
-    monkeypatch.setattr("services.profiles.recompute.load_states", after(changed, load_states))
+    monkeypatch.setattr("services.profiles.recompute_chunk.load_states", after(changed, load_states))
     recompute(engine, tail)
     monkeypatch.undo()
     settle(tail)
@@ -131,7 +131,7 @@ def test_a_user_who_refuses_during_a_recompute_has_no_portrait_in_the_end(
             upsert_user(connection, "ada", consent={"personalisation": False})
         settle(tail)
 
-    monkeypatch.setattr("services.profiles.recompute.load_states", after(refused, load_states))
+    monkeypatch.setattr("services.profiles.recompute_chunk.load_states", after(refused, load_states))
     recompute(engine, tail)
     monkeypatch.undo()
     assert feature_rows(engine, "ada") == 0
