@@ -1,8 +1,8 @@
 """The portrait of a user as one packed value: what the hot path reads in a single round trip.
 
-The packed form is what `services.features.portrait_codec` makes of the columns, behind a one-byte format version; the
-form before it, MessagePack of the struct, is still read. Item ids are stored as text, so a portrait outlives any item
-snapshot.
+The packed form is what `services.features.portrait_codec` makes of the columns, behind a one-byte format version. The
+forms before it are still read: the same columns deflated, and MessagePack of the struct. Item ids are stored as text,
+so a portrait outlives any item snapshot.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from services.core.errors import CorruptArtefact
 from services.core.types import Lifecycle
 from services.features import portrait_codec as codec
 
-FORMAT, EARLIER = 2, 1
+FORMAT, DEFLATED, WHOLE = 3, 2, 1
 
 
 class Interest(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -107,7 +107,7 @@ class Portrait(msgspec.Struct, array_like=True, frozen=True, gc=False):
         }
 
 
-_earlier = msgspec.msgpack.Decoder(Portrait)
+_whole = msgspec.msgpack.Decoder(Portrait)
 
 
 def pack(portrait: Portrait) -> bytes:
@@ -195,12 +195,13 @@ def unpack(packed: bytes) -> Portrait:
     Raises:
         CorruptArtefact: not a packed portrait, or one of a format that this version does not read.
     """
-    if not packed or packed[0] not in (FORMAT, EARLIER):
+    if not packed or packed[0] not in (FORMAT, DEFLATED, WHOLE):
         raise CorruptArtefact("A stored portrait has an unknown format: run `portrait profiles recompute`")
+    data = memoryview(packed)[1:]
     try:
         if packed[0] == FORMAT:
-            return _of_columns(*codec.decode(memoryview(packed)[1:]))
-        return _earlier.decode(memoryview(packed)[1:])
+            return _of_columns(*codec.decode(data))
+        return _of_columns(*codec.decode_deflated(data)) if packed[0] == DEFLATED else _whole.decode(data)
     except (msgspec.DecodeError, ValueError) as error:  # ValueError: text that is no UTF-8, columns of unequal length
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
 

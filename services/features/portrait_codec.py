@@ -1,21 +1,23 @@
-"""How a portrait is laid out in bytes: vectors in eight bits, everything else in columns, deflated.
+"""How a portrait is laid out in bytes: vectors in eight bits, everything else in columns, compressed with Zstandard.
 
 What lies in columns compresses to a third of what rows do. All but the vectors comes back exactly: numbers that are
 whole in units of 1e-4 or 1e-6 are stored as such integers, others as they are. Vectors are quantised symmetrically, 127
 steps from zero to their largest entry: the cosine to what was packed is above 0.9999 (benchmarks/store_bytes.py).
 """
 
+import threading
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
 import msgspec
 import numpy as np
+import zstandard
 
 from services.core.errors import CorruptArtefact
 
-LEVEL, RAW = 6, -15
+LEVEL, RAW_DEFLATE = 3, -15
 FINE, FINEST = 10_000, 1_000_000
 FARTHEST_S = 9e9
 """Times from 1970 that are whole in microseconds as far as a float tells."""
@@ -66,10 +68,22 @@ _decoder = msgspec.msgpack.Decoder(tuple[bytes, bytes, bytes])
 _columns = msgspec.msgpack.Decoder(Columns)
 
 
+class _Zstandard(threading.local):
+    """A thread's own, as two threads may not use one at a time. Frames carry their content's size and nothing else."""
+
+    def __init__(self) -> None:
+        frame: dict[str, Any] = {"format": zstandard.FORMAT_ZSTD1_MAGICLESS}
+        chosen = zstandard.ZstdCompressionParameters.from_level(LEVEL, write_checksum=False, **frame)
+        self.compress = zstandard.ZstdCompressor(compression_params=chosen).compress
+        self.decompress = zstandard.ZstdDecompressor(**frame).decompress
+
+
+_zstandard = _Zstandard()
+
+
 def encode(columns: Columns, long_term: bytes, short_term: bytes) -> bytes:
     """The bytes of a portrait whose vectors are `quantised`."""
-    deflated = zlib.compress(_encoder.encode(columns), LEVEL, RAW)
-    return _encoder.encode((long_term, short_term, deflated))
+    return _encoder.encode((long_term, short_term, _zstandard.compress(_encoder.encode(columns))))
 
 
 def decode(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | None]:
@@ -78,11 +92,36 @@ def decode(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | Non
     Raises:
         CorruptArtefact: these are not such bytes.
     """
+    return _decoded(data, _zstandard.decompress)
+
+
+def decode_deflated(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | None]:
+    """As `decode`, of columns that are deflated, as they were before.
+
+    Raises:
+        CorruptArtefact: these are not such bytes.
+    """
+    return _decoded(data, _inflated)
+
+
+def _inflated(data: bytes) -> bytes:
+    return zlib.decompress(data, RAW_DEFLATE)
+
+
+def _decoded(
+    data: bytes | memoryview, decompress: Callable[[bytes], bytes]
+) -> tuple[Columns, bytes | None, bytes | None]:
     try:
-        long_term, short_term, deflated = _decoder.decode(data)
-        columns = _columns.decode(zlib.decompress(deflated, RAW))
+        long_term, short_term, compressed = _decoder.decode(data)
+        columns = _columns.decode(decompress(compressed))
         return columns, _restored(long_term), _restored(short_term)
-    except (msgspec.DecodeError, zlib.error, ValueError) as error:  # ValueError: text that is no UTF-8, a short vector
+    except (
+        msgspec.DecodeError,
+        zlib.error,
+        zstandard.ZstdError,
+        MemoryError,  # a content size that cannot be
+        ValueError,  # text that is no UTF-8, a short vector
+    ) as error:
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
 
 

@@ -1,6 +1,8 @@
-"""The packed portrait: exact but for its vectors, which keep their direction; the earlier form is still read."""
+"""The packed portrait: exact but for its vectors, which keep their direction; the earlier forms are still read."""
 
 import contextlib
+from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import numpy as np
@@ -49,6 +51,13 @@ FULL = Portrait(
 )
 DIMENSION = 384
 
+DEFLATED = b64decode(
+    "ApPEAMQAxNi7wyCzsir/8GqFD/Mnzj/teGuN3wMBBgYw4/7xZ1vYz8rvXZaYXJJZlrqweNKiTMNFmUaTzsr6nLa/GgoGk5YGZ+SnFi8JSi0umQTk"
+    "FOQXlUCEJkyauMQxOTd1AlQJRG7SWf760/aHPFUmARFEwcSz6gKTzzEw85ucY2D04TjHwKl+4MgUBoYGewYGBQcGMDhQPxgwLACWJudkJmcvychM"
+    "SZ10jkHQYMJ5BobAWwd/OTAAuXz9Fy/9f1jdMHFRpjEQG01cVGo08aysClCz5aJMi0lnVS4yAAA="
+)
+"""`FULL` as the version before packed it."""
+
 
 def test_everything_but_the_vectors_comes_back_exactly() -> None:
     assert unpack(pack(FULL)) == FULL
@@ -60,8 +69,15 @@ def test_a_cold_portrait_is_small_and_comes_back() -> None:
     assert len(pack(cold)) < 60
 
 
-def test_the_form_before_is_still_read() -> None:
+def test_the_forms_before_are_still_read() -> None:
     assert unpack(b"\x01" + msgspec.msgpack.encode(FULL)) == FULL
+    assert unpack(DEFLATED) == FULL
+
+
+def test_threads_pack_and_unpack_at_a_time() -> None:
+    many = [msgspec.structs.replace(FULL, user_id=f"u{n}") for n in range(400)]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda one: unpack(pack(one)), many)) == many
 
 
 def test_vectors_keep_their_direction_in_half_the_bytes() -> None:
@@ -81,14 +97,14 @@ def test_short_vectors_stay_as_they_are() -> None:
     assert unpack(pack(short)) == short
 
 
-@pytest.mark.parametrize("packed", [b"", b"\x09", b"\x01\xc1", b"\x02", b"\x02junk", pack(FULL)[:-1]])
+@pytest.mark.parametrize("packed", [b"", b"\x09", b"\x01\xc1", b"\x02", b"\x02junk", b"\x03junk", pack(FULL)[:-1]])
 def test_what_is_no_portrait_says_what_to_run(packed: bytes) -> None:
     with pytest.raises(CorruptArtefact, match="profiles recompute"):
         unpack(packed)
 
 
 def test_bytes_that_went_bad_are_a_named_error_whatever_they_say() -> None:
-    for packed in (pack(FULL), b"\x01" + msgspec.msgpack.encode(FULL)):
+    for packed in (pack(FULL), DEFLATED, b"\x01" + msgspec.msgpack.encode(FULL)):
         for place in range(len(packed)):
             for flipped in (0x01, 0x80, 0xFF):
                 bad = bytearray(packed)
@@ -101,7 +117,7 @@ def test_columns_of_unequal_length_are_no_portrait() -> None:
     columns, long_term, short_term = codec.decode(memoryview(pack(FULL))[1:])
     bad = msgspec.structs.replace(columns, category_weights=[])
     with pytest.raises(CorruptArtefact, match="profiles recompute"):
-        unpack(b"\x02" + codec.encode(bad, *codec.quantised([long_term, short_term])))
+        unpack(b"\x03" + codec.encode(bad, *codec.quantised([long_term, short_term])))
 
 
 @given(st.lists(st.floats(allow_nan=False)), st.sampled_from([codec.FINE, codec.FINEST]))
