@@ -189,6 +189,11 @@ def _packed(
     return bytes((FORMAT,)) + codec.encode(columns, long_term, short_term)
 
 
+def packed_columns(columns: memoryview, long_term: bytes | memoryview, short_term: bytes | memoryview) -> bytes:
+    """The packed form of a portrait whose columns are MessagePack and whose vectors are quantised already."""
+    return bytes((FORMAT,)) + codec.encode_written(columns, long_term, short_term)
+
+
 def unpack(packed: bytes) -> Portrait:
     """The portrait of a packed form; its vectors as near as the packing keeps them.
 

@@ -1,4 +1,4 @@
-"""Portraits from the computed parts of a chunk: the one place where arrays become one object a user."""
+"""Portraits as objects: the one place where arrays become one object a user."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,11 +11,10 @@ from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles
 from services.profiles.config import ProfileConfig
 from services.profiles.events import TYPES
-from services.profiles.items import listed
 from services.profiles.near import Neighbours
-from services.profiles.ranked import at_most, row_starts, sliced, texts_at
+from services.profiles.portrait_columns import Listed, PortraitColumns, portrait_columns
+from services.profiles.ranked import sliced, texts_at
 from services.profiles.state import UserStates
-from services.profiles.weights import decay
 
 
 def assemble(
@@ -27,27 +26,31 @@ def assemble(
     config: ProfileConfig,
 ) -> list[Portrait]:
     """One portrait a user, in the order of `states.user_ids`."""
-    taste = parts.taste
+    return portraits(portrait_columns(states, parts, neighbours, catalogue, as_of, config))
+
+
+def portraits(found: PortraitColumns) -> list[Portrait]:
+    """One portrait a user, in order."""
     columns: dict[str, Sequence[Any]] = {
-        "user_id": states.user_ids.to_pylist(),
-        "as_of": [as_of] * states.users,
-        "newest_event": states.newest.tolist(),
-        "event_count": states.totals["events"].tolist(),
-        "confidence": parts.confidence.round(4).tolist(),
-        "lifecycle": parts.lifecycle,
-        "space": np.where(taste.has_vector, catalogue.space, "").tolist(),
-        "long_term": _vectors(taste.long_term, taste.has_vector),
-        "short_term": _vectors(taste.short_term, taste.has_vector),
-        "interests": _interests(parts, catalogue, states.users),
-        "categories": parts.affinities.categories.pairs(catalogue.category_names),
-        "brands": parts.affinities.brands.pairs(catalogue.brand_names),
-        "price": _prices(parts.affinities.price),
-        "behaviour": [row.tobytes() for row in parts.behaviour.astype("<f4")],
-        "recent_items": _recent(states, parts, as_of, config),
-        "bought": _listed(states, "bought", config),
-        "hidden": _listed(states, "hid", config),
-        "neighbours": [near.users for near in neighbours],
-        "neighbour_items": [near.items for near in neighbours],
+        "user_id": found.user_ids.to_pylist(),
+        "as_of": [found.as_of] * found.users,
+        "newest_event": found.newest.tolist(),
+        "event_count": found.event_count.tolist(),
+        "confidence": found.confidence.tolist(),
+        "lifecycle": found.lifecycle,
+        "space": np.where(found.has_vector, found.catalogue.space, "").tolist(),
+        "long_term": _vectors(found.long_term, found.has_vector),
+        "short_term": _vectors(found.short_term, found.has_vector),
+        "interests": interests(found),
+        "categories": found.categories.pairs(found.catalogue.category_names),
+        "brands": found.brands.pairs(found.catalogue.brand_names),
+        "price": [None if row[0] != row[0] else PriceAffinity(*row) for row in found.price.tolist()],
+        "behaviour": [row.tobytes() for row in found.behaviour],
+        "recent_items": recent_items(found),
+        "bought": _listed(found, found.bought),
+        "hidden": _listed(found, found.hidden),
+        "neighbours": [near.users for near in found.neighbours],
+        "neighbour_items": [near.items for near in found.neighbours],
     }
     return [Portrait(*row) for row in zip(*(columns[name] for name in Portrait.__struct_fields__), strict=True)]
 
@@ -56,38 +59,32 @@ def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> list[byte
     return [pack_vector(row) if has else None for row, has in zip(matrix, known.tolist(), strict=True)]
 
 
-def _interests(parts: ChunkProfiles, catalogue: Catalogue, users: int) -> list[tuple[Interest, ...]]:
-    found, names = parts.interests, parts.interest_names
-    medoids = texts_at(catalogue.item_ids, found.medoid)
-    weights = found.weight.round(4).tolist()
-    rows = zip(medoids, weights, names.names, names.categories, names.brands, strict=True)
-    return sliced([Interest(*row) for row in rows], row_starts(found.user, users))
-
-
-def _prices(price: NDArray[np.float64]) -> list[PriceAffinity | None]:
-    return [None if row[0] != row[0] else PriceAffinity(*row) for row in price.round(2).tolist()]
-
-
-def _recent(
-    states: UserStates, parts: ChunkProfiles, as_of: float, config: ProfileConfig
-) -> list[tuple[RecentItem, ...]]:
-    """The newest distinct items of each user, with weights as of `as_of`."""
-    held = parts.taste.held
-    order = np.lexsort((held.item, -held.time, held.user))
-    order = order[at_most(held.user[order], config.recent_items)]
-    user = held.user[order]
-    weight = held.weight[order] * decay(as_of - parts.taste.reference[user], config.long_half_life)
+def interests(found: PortraitColumns) -> list[tuple[Interest, ...]]:
+    """The interests of each user, heaviest first."""
+    some, catalogue = found.interests, found.catalogue
     rows = zip(
-        texts_at(states.item_ids, held.item[order]),
-        [TYPES[code] for code in held.type[order].tolist()],
-        held.time[order].tolist(),
-        weight.round(6).tolist(),
+        texts_at(catalogue.item_ids, some.medoid),
+        some.weight.tolist(),
+        some.names.names.to_pylist(),
+        some.names.categories.named(catalogue.category_names),
+        some.names.brands.named(catalogue.brand_names),
         strict=True,
     )
-    return sliced([RecentItem(*row) for row in rows], row_starts(user, states.users))
+    return sliced([Interest(*row) for row in rows], some.starts)
 
 
-def _listed(states: UserStates, moment: str, config: ProfileConfig) -> list[tuple[str, ...]]:
-    user, item = listed(states, moment)
-    kept = at_most(user, config.listed_items)
-    return sliced(texts_at(states.item_ids, item[kept]), row_starts(user[kept], states.users))
+def recent_items(found: PortraitColumns) -> list[tuple[RecentItem, ...]]:
+    """The recent items of each user, newest first."""
+    recent = found.recent
+    rows = zip(
+        texts_at(found.item_ids, recent.item),
+        [TYPES[code] for code in recent.type.tolist()],
+        recent.time.tolist(),
+        recent.weight.tolist(),
+        strict=True,
+    )
+    return sliced([RecentItem(*row) for row in rows], recent.starts)
+
+
+def _listed(found: PortraitColumns, items: Listed) -> list[tuple[str, ...]]:
+    return sliced(texts_at(found.item_ids, items.item), items.starts)

@@ -24,11 +24,11 @@ LISTED_SHARE = 0.2
 
 @dataclass(frozen=True)
 class InterestNames:
-    """Per cluster its name and its listed categories and brands, heaviest first."""
+    """Per cluster its name, and its listed categories and brands, heaviest first, as rows of the catalogue's codes."""
 
-    names: list[str]
-    categories: list[tuple[str, ...]]
-    brands: list[tuple[str, ...]]
+    names: pa.Array
+    categories: SparseRows
+    brands: SparseRows
 
 
 def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig) -> InterestNames:
@@ -43,14 +43,18 @@ def name_interests(found: Interests, catalogue: Catalogue, config: ProfileConfig
     member, category = catalogue.categories_of(found.member_row)
     categories = SparseRows.summed(found.member_cluster[member], category, found.member_share[member], clusters)
     brands = by_brand(found.member_cluster, found.member_row, found.member_share, catalogue, clusters)
-    telling = _specific(categories, catalogue).named(catalogue.category_names)
+    specific = _specific(categories, catalogue)
+    telling = specific.named(catalogue.category_names)
     deepest = _deepest(categories, catalogue, config.name_share).named(catalogue.category_names)
     heads = [one or (JOIN.join(some[:2]),) for one, some in zip(deepest, telling, strict=True)]
     dominant = rank_rows(brands, 1, config.brand_share).named(catalogue.brand_names)
     return InterestNames(
-        names=_distinct(found, [head + brand for head, brand in zip(heads, dominant, strict=True)], catalogue),
-        categories=telling,
-        brands=rank_rows(brands, LISTED, LISTED_SHARE).named(catalogue.brand_names),
+        names=pa.array(
+            _distinct(found, [head + brand for head, brand in zip(heads, dominant, strict=True)], catalogue),
+            pa.string(),
+        ),
+        categories=specific,
+        brands=rank_rows(brands, LISTED, LISTED_SHARE),
     )
 
 

@@ -2,29 +2,42 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.core.memory import without_collections
-from services.features.portrait import Portrait, pack_all
-from services.profiles.assemble import assemble
+from services.features.portrait import Portrait
+from services.profiles.assemble import portraits
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles, compute_chunk
 from services.profiles.config import ProfileConfig
 from services.profiles.near import NOBODY, Neighbours, unpack_neighbours
+from services.profiles.packing import packed
+from services.profiles.portrait_columns import PortraitColumns, portrait_columns
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import UserStates
 
 
 @dataclass(frozen=True)
 class ReadOut:
-    """Portraits in the order of the states, their packed form, and the behaviour features (U, F)."""
+    """Portraits in the order of the states as arrays, and their packed form."""
 
-    portraits: list[Portrait]
+    columns: PortraitColumns
     packed: list[bytes]
-    behaviour: NDArray[np.float32]
+
+    @property
+    def behaviour(self) -> NDArray[np.float32]:
+        """(U, F) the behaviour features."""
+        return self.columns.behaviour
+
+    @cached_property
+    def portraits(self) -> list[Portrait]:
+        """The portraits as objects, made when asked for."""
+        with without_collections():
+            return portraits(self.columns)
 
 
 def read_out(
@@ -55,6 +68,6 @@ def portraits_of(
     config: ProfileConfig,
 ) -> ReadOut:
     """The portraits from their computed parts."""
+    columns = portrait_columns(states, parts, neighbours, catalogue, as_of, config)
     with without_collections():
-        portraits = assemble(states, parts, neighbours, catalogue, as_of, config)
-        return ReadOut(portraits, pack_all(portraits), parts.behaviour)
+        return ReadOut(columns, packed(columns))

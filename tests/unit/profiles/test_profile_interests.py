@@ -124,9 +124,9 @@ def test_a_name_is_the_deepest_category_that_holds_half_and_the_dominant_brand()
     )
     found = found_in(shop, *(event("u", name, "purchase") for name in "abc"))
     names = name_interests(found, shop, CONFIG)
-    assert names.names == ["Lips · Rouge"]  # ⅔ of the weight in Lips, ⅔ of it Rouge
-    assert names.categories == [("Makeup", "Lips", "Nails")]  # 1 · 0.7, ⅔ · 0.9, ⅓ · 0.9
-    assert names.brands == [("Rouge", "Dew")]
+    assert names.names.to_pylist() == ["Lips · Rouge"]  # ⅔ of the weight in Lips, ⅔ of it Rouge
+    assert names.categories.named(shop.category_names) == [("Makeup", "Lips", "Nails")]  # 1 · 0.7, ⅔ · 0.9, ⅓ · 0.9
+    assert names.brands.named(shop.brand_names) == [("Rouge", "Dew")]
 
 
 def test_a_mixed_interest_is_named_by_its_most_telling_categories():
@@ -137,7 +137,7 @@ def test_a_mixed_interest_is_named_by_its_most_telling_categories():
         coverage={"Beauty": 1.0, "Lips": 0.1, "Nails": 0.2, "Skin": 0.3},
     )
     names = name_interests(found_in(shop, *(event("u", n, "purchase") for n in "abc")), shop, CONFIG)
-    assert names.names == ["Lips, Nails"]
+    assert names.names.to_pylist() == ["Lips, Nails"]
 
 
 def test_two_interests_of_a_user_never_share_a_name():
@@ -148,4 +148,4 @@ def test_two_interests_of_a_user_never_share_a_name():
         coverage={"Lips": 0.1},
     )
     names = name_interests(found_in(shop, *(event("u", n, "purchase") for n in "abc")), shop, CONFIG)
-    assert names.names == ["Lips · Rouge", "Lips · Rouge · b", "c"]
+    assert names.names.to_pylist() == ["Lips · Rouge", "Lips · Rouge · b", "c"]
