@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.core.types import Lifecycle
 from services.features import portrait_codec as codec
 from services.features.portrait import packed_columns
+from services.profiles.arrow_texts import Texts, as_texts, texts_of
 from services.profiles.events import TYPES
 from services.profiles.near import NOBODY, Neighbours
 from services.profiles.portrait_columns import PortraitColumns
@@ -39,7 +39,6 @@ WORD, USER, ITEM, CATALOGUE_ITEM, CATEGORY, BRAND, NAME, BEHAVIOUR, NEIGHBOURS =
 
 _WORDS = "".join(WORDS).encode()
 _ENDS = np.cumsum([0, *(len(word.encode()) for word in WORDS)])
-_NO_BYTES = np.frombuffer(b"\0", np.uint8)
 _NOBODYS = codec.encode_neighbours([], [], [], [])
 
 
@@ -87,7 +86,7 @@ class _Records:
         self.columns.append((kind, table, unit))
         self.starts.append(starts)
 
-    def written(self, origin: float, tables: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray[np.uint8], Ints]:
+    def written(self, origin: float, tables: Sequence[Texts]) -> tuple[NDArray[np.uint8], Ints]:
         """The bytes of all records and where each begins."""
         offsets, texts = zip(*tables, strict=True)
         return records(
@@ -155,41 +154,26 @@ def _columns(found: PortraitColumns) -> _Records:
     return all_
 
 
-def _tables(found: PortraitColumns) -> list[tuple[NDArray, NDArray]]:
-    """(offsets int32, bytes) of each table, not writable."""
+def _tables(found: PortraitColumns) -> list[Texts]:
+    """The tables that the columns' codes are places in."""
     catalogue = found.catalogue
     space = catalogue.space.encode()
     behaviour = np.ascontiguousarray(found.behaviour)
     width = behaviour.shape[1] * behaviour.itemsize
     return [
-        _fixed(np.append(_ENDS, _ENDS[-1] + len(space)), _WORDS + space),
-        *map(_arrow, (found.user_ids, found.item_ids, catalogue.item_ids)),
-        *map(_arrow, (catalogue.category_names, catalogue.brand_names, found.interests.names.names)),
-        _fixed(width * np.arange(found.users + 1), behaviour.data.cast("B") if behaviour.size else b""),
+        as_texts(np.append(_ENDS, _ENDS[-1] + len(space)), _WORDS + space),
+        *map(texts_of, (found.user_ids, found.item_ids, catalogue.item_ids)),
+        *map(texts_of, (catalogue.category_names, catalogue.brand_names, found.interests.names.names)),
+        as_texts(width * np.arange(found.users + 1), behaviour.data.cast("B") if behaviour.size else b""),
         _neighbours(found.neighbours),
     ]
 
 
-def _arrow(texts: pa.Array) -> tuple[NDArray, NDArray]:
-    _, offsets, data = texts.buffers()
-    if not len(texts):
-        return _fixed(np.zeros(1), b"")
-    at = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return _fixed(at, data or b"")
-
-
-def _fixed(offsets: NDArray, data: bytes | memoryview | pa.Buffer) -> tuple[NDArray, NDArray]:
-    offsets = offsets.astype(np.int32, copy=False)
-    bytes_ = np.frombuffer(data, np.uint8) if len(data) else _NO_BYTES
-    offsets.flags.writeable = bytes_.flags.writeable = False
-    return offsets, bytes_
-
-
-def _neighbours(found: Sequence[Neighbours]) -> tuple[NDArray, NDArray]:
+def _neighbours(found: Sequence[Neighbours]) -> Texts:
     """The four columns of each user's neighbours and what these like, as they are written."""
     some = [near for near in found if near is not NOBODY]
     if not some:
-        return _fixed(len(_NOBODYS) * np.arange(len(found) + 1), _NOBODYS * len(found))
+        return as_texts(len(_NOBODYS) * np.arange(len(found) + 1), _NOBODYS * len(found))
     cosines = codec.units([[cosine for _, cosine in near.users] for near in some])
     scores = codec.units([[score for _, score in near.items] for near in some])
     encoded = iter(
@@ -197,4 +181,4 @@ def _neighbours(found: Sequence[Neighbours]) -> tuple[NDArray, NDArray]:
         for near, of_users, of_items in zip(some, cosines, scores, strict=True)
     )
     messages = [_NOBODYS if near is NOBODY else next(encoded) for near in found]
-    return _fixed(np.cumsum([0, *map(len, messages)]), b"".join(messages))
+    return as_texts(np.cumsum([0, *map(len, messages)]), b"".join(messages))
