@@ -45,12 +45,12 @@ def portraits(found: PortraitColumns) -> list[Portrait]:
         "categories": found.categories.pairs(found.catalogue.category_names),
         "brands": found.brands.pairs(found.catalogue.brand_names),
         "price": [None if row[0] != row[0] else PriceAffinity(*row) for row in found.price.tolist()],
-        "behaviour": [row.tobytes() for row in found.behaviour],
+        "behaviour": [row.tobytes() for row in found.behaviour.astype("<f4", copy=False)],
         "recent_items": recent_items(found),
         "bought": _listed(found, found.bought),
         "hidden": _listed(found, found.hidden),
-        "neighbours": [near.users for near in found.neighbours],
-        "neighbour_items": [near.items for near in found.neighbours],
+        "neighbours": found.near_users,
+        "neighbour_items": found.near_items,
     }
     return [Portrait(*row) for row in zip(*(columns[name] for name in Portrait.__struct_fields__), strict=True)]
 
