@@ -1,12 +1,11 @@
 """The portrait of a user as one packed value: what the hot path reads in a single round trip.
 
 The packed form is what `services.features.portrait_codec` makes of the columns, behind a one-byte format version. The
-forms before it are still read: the same columns deflated, and MessagePack of the struct. Item ids are stored as text,
+forms before it are still read: columns deflated, and MessagePack of the struct. Item ids are stored as text,
 so a portrait outlives any item snapshot.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -107,91 +106,50 @@ class Portrait(msgspec.Struct, array_like=True, frozen=True, gc=False):
         }
 
 
+_FORMAT = bytes((FORMAT,))
 _whole = msgspec.msgpack.Decoder(Portrait)
 
 
 def pack(portrait: Portrait) -> bytes:
     """The packed form of a portrait."""
-    return pack_all([portrait])[0]
-
-
-def pack_all(portraits: Sequence[Portrait]) -> list[bytes]:
-    """The packed form of each portrait: numbers and vectors of all of them are converted together."""
-    units = partial(_units, portraits)
-    columns = zip(
-        codec.units([[one.confidence for one in portraits]])[0],
-        units(lambda one: [interest.weight for interest in one.interests]),
-        units(lambda one: [weight for _, weight in one.categories]),
-        units(lambda one: [weight for _, weight in one.brands]),
-        units(lambda one: () if one.price is None else (one.price.typical, one.price.low, one.price.high)),
-        codec.ages([one.as_of for one in portraits], [[i.timestamp for i in one.recent_items] for one in portraits]),
-        units(lambda one: [item.weight for item in one.recent_items], codec.FINEST),
-        units(lambda one: [cosine for _, cosine in one.neighbours]),
-        units(lambda one: [score for _, score in one.neighbour_items]),
-        codec.quantised([one.long_term for one in portraits]),
-        codec.quantised([one.short_term for one in portraits]),
-        strict=True,
-    )
-    return [_packed(one, *row) for one, row in zip(portraits, columns, strict=True)]
-
-
-def _units(
-    portraits: Sequence[Portrait], numbers: Callable[[Portrait], Sequence[float]], unit: int = codec.FINE
-) -> list[list[codec.Number]]:
-    return codec.units([numbers(one) for one in portraits], unit)
-
-
-def _packed(
-    portrait: Portrait,
-    confidence: codec.Number,
-    interest_weights: list[codec.Number],
-    category_weights: list[codec.Number],
-    brand_weights: list[codec.Number],
-    price: list[codec.Number],
-    recent_ages: list[codec.Number],
-    recent_weights: list[codec.Number],
-    neighbour_cosines: list[codec.Number],
-    neighbour_scores: list[codec.Number],
-    long_term: bytes,
-    short_term: bytes,
-) -> bytes:
-    recent, interests = portrait.recent_items, portrait.interests
+    recent, interests, price = portrait.recent_items, portrait.interests, portrait.price
     columns = codec.Columns(
         user_id=portrait.user_id,
         as_of=portrait.as_of,
         newest_event=portrait.newest_event,
         event_count=portrait.event_count,
-        confidence=confidence,
+        confidence=codec.units([portrait.confidence])[0],
         lifecycle=portrait.lifecycle,
         space=portrait.space,
         interest_items=[interest.item_id for interest in interests],
-        interest_weights=interest_weights,
+        interest_weights=codec.falling([interest.weight for interest in interests]),
         interest_names=[interest.name for interest in interests],
         interest_categories=[interest.categories for interest in interests],
         interest_brands=[interest.brands for interest in interests],
         categories=[name for name, _ in portrait.categories],
-        category_weights=category_weights,
+        category_weights=codec.falling([weight for _, weight in portrait.categories]),
         brands=[name for name, _ in portrait.brands],
-        brand_weights=brand_weights,
-        price=(price[0], price[1], price[2]) if price else None,
-        behaviour=portrait.behaviour,
+        brand_weights=codec.falling([weight for _, weight in portrait.brands]),
+        price=None if price is None else tuple(codec.units((price.typical, price.low, price.high))),
+        behaviour=codec.numbers_of(portrait.behaviour),
         recent_items=[item.item_id for item in recent],
-        recent_types=[item.type for item in recent],
-        recent_ages=recent_ages,
-        recent_weights=recent_weights,
+        recent_types=[codec.TYPES.index(item.type) if item.type in codec.TYPES else item.type for item in recent],
+        recent_ages=codec.ages(portrait.as_of, [item.timestamp for item in recent]),
+        recent_weights=codec.units([item.weight for item in recent], codec.FINEST),
         bought=portrait.bought,
         hidden=portrait.hidden,
         neighbours=[user_id for user_id, _ in portrait.neighbours],
-        neighbour_cosines=neighbour_cosines,
+        neighbour_cosines=codec.falling([cosine for _, cosine in portrait.neighbours]),
         neighbour_items=[item_id for item_id, _ in portrait.neighbour_items],
-        neighbour_scores=neighbour_scores,
+        neighbour_scores=codec.falling([score for _, score in portrait.neighbour_items]),
     )
-    return bytes((FORMAT,)) + codec.encode(columns, long_term, short_term)
+    vectors = codec.quantised(portrait.long_term), codec.quantised(portrait.short_term)
+    return _FORMAT + codec.encode(columns, *vectors)
 
 
 def packed_columns(columns: memoryview, long_term: bytes | memoryview, short_term: bytes | memoryview) -> bytes:
     """The packed form of a portrait whose columns are MessagePack and whose vectors are quantised already."""
-    return bytes((FORMAT,)) + codec.encode_written(columns, long_term, short_term)
+    return _FORMAT + codec.encode_written(columns, long_term, short_term)
 
 
 def unpack(packed: bytes) -> Portrait:
@@ -205,22 +163,41 @@ def unpack(packed: bytes) -> Portrait:
     data = memoryview(packed)[1:]
     try:
         if packed[0] == FORMAT:
-            return _of_columns(*codec.decode(data))
-        return _of_columns(*codec.decode_deflated(data)) if packed[0] == DEFLATED else _whole.decode(data)
-    except (msgspec.DecodeError, ValueError) as error:  # ValueError: text that is no UTF-8, columns of unequal length
+            return _of_columns(codec.fallen, *codec.decode(data))
+        if packed[0] == DEFLATED:
+            return _of_columns(codec.values, *codec.decode_deflated(data))
+        return _whole.decode(data)
+    except (
+        msgspec.DecodeError,
+        ValueError,  # text that is no UTF-8, columns of unequal length
+        LookupError,  # a type that there is none of
+        ArithmeticError,  # numbers beyond all bounds
+    ) as error:
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
 
 
-def _of_columns(c: codec.Columns, long_term: bytes | None, short_term: bytes | None) -> Portrait:
+def _of_columns(
+    weights: Callable[[list[codec.Number]], list[float]],
+    c: codec.Columns,
+    long_term: bytes | None,
+    short_term: bytes | None,
+) -> Portrait:
+    """The portrait of its stored fields; `weights` brings lists of them back."""
     interests = zip(
         c.interest_items,
-        codec.values(c.interest_weights),
+        weights(c.interest_weights),
         c.interest_names,
         c.interest_categories,
         c.interest_brands,
         strict=True,
     )
-    times, weights = codec.moments(c.as_of, c.recent_ages), codec.values(c.recent_weights, codec.FINEST)
+    recent = zip(
+        c.recent_items,
+        [codec.TYPES[type_] if isinstance(type_, int) else type_ for type_ in c.recent_types],
+        codec.moments(c.as_of, c.recent_ages),
+        codec.values(c.recent_weights, codec.FINEST),
+        strict=True,
+    )
     return Portrait(
         user_id=c.user_id,
         as_of=c.as_of,
@@ -232,15 +209,15 @@ def _of_columns(c: codec.Columns, long_term: bytes | None, short_term: bytes | N
         long_term=long_term,
         short_term=short_term,
         interests=tuple(Interest(*row) for row in interests),
-        categories=tuple(zip(c.categories, codec.values(c.category_weights), strict=True)),
-        brands=tuple(zip(c.brands, codec.values(c.brand_weights), strict=True)),
+        categories=tuple(zip(c.categories, weights(c.category_weights), strict=True)),
+        brands=tuple(zip(c.brands, weights(c.brand_weights), strict=True)),
         price=None if c.price is None else PriceAffinity(*codec.values(c.price)),
-        behaviour=c.behaviour,
-        recent_items=tuple(map(RecentItem, c.recent_items, c.recent_types, times, weights)),
+        behaviour=codec.bytes_of(c.behaviour),
+        recent_items=tuple(RecentItem(*row) for row in recent),
         bought=c.bought,
         hidden=c.hidden,
-        neighbours=tuple(zip(c.neighbours, codec.values(c.neighbour_cosines), strict=True)),
-        neighbour_items=tuple(zip(c.neighbour_items, codec.values(c.neighbour_scores), strict=True)),
+        neighbours=tuple(zip(c.neighbours, weights(c.neighbour_cosines), strict=True)),
+        neighbour_items=tuple(zip(c.neighbour_items, weights(c.neighbour_scores), strict=True)),
     )
 
 

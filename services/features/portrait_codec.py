@@ -1,14 +1,18 @@
 """How a portrait is laid out in bytes: vectors in eight bits, everything else in columns, compressed with Zstandard.
 
-What lies in columns compresses to a third of what rows do. All but the vectors comes back exactly: numbers that are
-whole in units of 1e-4 or 1e-6 are stored as such integers, others as they are. Vectors are quantised symmetrically, 127
-steps from zero to their largest entry: the cosine to what was packed is above 0.9999 (benchmarks/store_bytes.py).
+What lies in columns compresses to half of what rows do. All but the vectors comes back exactly: numbers that are whole
+in units of 1e-4 or 1e-6 are stored as such integers, others as they are; of weights in order only by how much they
+fall. Vectors are quantised symmetrically, 127 steps from zero to their largest entry: the cosine to what was packed is
+above 0.9999 (benchmarks/store_bytes.py).
+
+`services.profiles.packing` writes the same without an object a value.
 """
 
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
+from operator import sub
 from typing import Any
 
 import msgspec
@@ -17,11 +21,14 @@ import zstandard
 from numpy.typing import NDArray
 
 from services.core.errors import CorruptArtefact
+from services.core.types import EventType
 
+LEVEL, SHORTEST_MATCH = -1, 4
+"""Of Zstandard: no Huffman codes, which take half of the time and save a tenth of the bytes."""
 RAW_DEFLATE = -15
-LEVEL, TYPICAL_BYTES, SHORTEST_MATCH = 1, 1_500, 4
-"""Of Zstandard: as small as its level 3 here, and quicker (benchmarks/store_bytes.py)."""
 FINE, FINEST = 10_000, 1_000_000
+LARGEST = 1e9
+"""Numbers up to here are whole in units of 1e-6 as far as a float tells."""
 FARTHEST_S = 9e9
 """Times from 1970 that are whole in microseconds as far as a float tells."""
 STEPS, SHORT = 127, 64
@@ -31,12 +38,28 @@ AT_ONCE = 256
 """Vectors that are quantised at once: few enough for the processor's cache."""
 AS_THEY_ARE, IN_STEPS = b"\x00", b"\x01"
 
+TYPES = (
+    EventType.IMPRESSION.value,
+    EventType.VIEW.value,
+    EventType.CLICK.value,
+    EventType.FAVOURITE.value,
+    EventType.HIDE.value,
+    EventType.CART.value,
+    EventType.PURCHASE.value,
+    EventType.RATING.value,
+    EventType.REVIEW.value,
+    EventType.SEARCH.value,
+)
+"""Stored as their places here, which are for good: a new one goes to the end."""
+
 Number = int | float
 
 
 class Columns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A portrait's fields, all but its vectors. Pairs are split into names and weights, recent items into columns:
-    `recent_ages` are microseconds between `as_of` and the newest, and from each to the next older one."""
+    `recent_ages` are microseconds between `as_of` and the newest, and from each to the next older one. Weights of
+    interests, categories, brands and neighbours are `falling`; `behaviour` is `numbers_of` its bytes. In what is
+    deflated weights, types and `behaviour` are as the portrait has them."""
 
     user_id: str
     as_of: float
@@ -55,9 +78,9 @@ class Columns(msgspec.Struct, array_like=True, frozen=True, gc=False):
     brands: list[str]
     brand_weights: list[Number]
     price: tuple[Number, Number, Number] | None
-    behaviour: bytes
+    behaviour: bytes | list[Number | None]
     recent_items: list[str]
-    recent_types: list[str]
+    recent_types: list[int | str]
     recent_ages: list[Number]
     recent_weights: list[Number]
     bought: tuple[str, ...]
@@ -79,7 +102,7 @@ class _Zstandard(threading.local):
     def __init__(self) -> None:
         frame: dict[str, Any] = {"format": zstandard.FORMAT_ZSTD1_MAGICLESS}
         chosen = zstandard.ZstdCompressionParameters.from_level(
-            LEVEL, source_size=TYPICAL_BYTES, min_match=SHORTEST_MATCH, write_checksum=False, **frame
+            LEVEL, min_match=SHORTEST_MATCH, write_checksum=False, **frame
         )
         self.compress = zstandard.ZstdCompressor(compression_params=chosen).compress
         self.decompress = zstandard.ZstdDecompressor(**frame).decompress
@@ -96,11 +119,6 @@ def encode(columns: Columns, long_term: bytes, short_term: bytes) -> bytes:
 def encode_written(columns: bytes | memoryview, long_term: bytes | memoryview, short_term: bytes | memoryview) -> bytes:
     """As `encode`, of `Columns` that are MessagePack already."""
     return _encoder.encode((long_term, short_term, _zstandard.compress(columns)))
-
-
-def encode_neighbours(users: list[str], cosines: list[Number], items: list[str], scores: list[Number]) -> bytes:
-    """The MessagePack of the last four fields of `Columns`, without the head of the whole."""
-    return _encoder.encode((users, cosines, items, scores))[1:]
 
 
 def decode(data: bytes | memoryview) -> tuple[Columns, bytes | None, bytes | None]:
@@ -142,42 +160,49 @@ def _decoded(
         raise CorruptArtefact("A stored portrait cannot be decoded: run `portrait profiles recompute`") from error
 
 
-def units(lists: Sequence[Sequence[float]], unit: int = FINE) -> list[list[Number]]:
-    """Numbers as whole multiples of 1/unit where they are such, as they are where not: many lists at once."""
-    flat = np.fromiter(chain.from_iterable(lists), np.float64)
-    whole = np.rint(np.where(np.abs(flat) < 1e9, flat, 0) * unit)
-    found: list[Number] = whole.astype(np.int64).tolist()
-    for place in np.flatnonzero(whole / unit != flat).tolist():
-        found[place] = float(flat[place])
-    return _cut(found, lists)
+def units(numbers: Iterable[float], unit: int = FINE) -> list[Number]:
+    """Numbers as whole multiples of 1/unit where they are such, as they are where not."""
+    return [_in_units(number, unit) for number in numbers]
+
+
+def _in_units(number: float, unit: int) -> Number:
+    whole = round(number * unit) if abs(number) < LARGEST else 0
+    return whole if whole / unit == number else float(number)
 
 
 def values(stored: Iterable[Number], unit: int = FINE) -> list[float]:
-    """What `units` was given in one of its lists."""
+    """What `units` was given."""
     return [number / unit if type(number) is int else number for number in stored]
 
 
-def ages(as_of: Sequence[float], timestamps: Sequence[Sequence[float]]) -> list[list[Number]]:
-    """Of each list the differences in microseconds, from its `as_of` to the first time and on; the times themselves
-    where one is not whole."""
-    flat = np.fromiter(
-        chain.from_iterable((first, *times) for first, times in zip(as_of, timestamps, strict=True)), float
-    )
-    micros = np.rint(np.where(np.abs(flat) < FARTHEST_S, flat, 0) * FINEST)
-    lengths = np.array([len(times) for times in timestamps], np.int64)
-    owner = np.repeat(np.arange(len(lengths)), lengths + 1)
-    begins = np.cumsum(lengths + 1) - lengths - 1
-    apart = micros / FINEST != flat
-    apart[begins] = np.abs(flat[begins]) >= FARTHEST_S
-    later = np.delete(np.arange(flat.size), begins)
-    found = _cut((micros[later - 1] - micros[later]).astype(np.int64).tolist(), timestamps)
-    for place in np.unique(owner[apart]).tolist():
-        found[place] = [float(moment) for moment in timestamps[place]]
-    return found
+def falling(numbers: Sequence[float], unit: int = FINE) -> list[Number]:
+    """The first number and by how much each is below the one before, in units; the numbers themselves where one is not
+    whole."""
+    whole = units(numbers, unit)
+    if any(type(number) is float for number in whole):
+        return [float(number) for number in numbers]
+    return [*whole[:1], *(before - number for before, number in pairwise(whole))]
+
+
+def fallen(stored: Sequence[Number], unit: int = FINE) -> list[float]:
+    """What `falling` was given."""
+    if stored and type(stored[0]) is float:
+        return [float(number) for number in stored]
+    return [whole / unit for whole in accumulate(stored, sub)]
+
+
+def ages(as_of: float, times: Sequence[float]) -> list[Number]:
+    """The microseconds from `as_of` back to the first time and on; the times themselves where one is not whole."""
+    micros = [round(moment * FINEST) if abs(moment) < FARTHEST_S else 0 for moment in (as_of, *times)]
+    if abs(as_of) < FARTHEST_S and all(
+        whole / FINEST == moment for whole, moment in zip(micros[1:], times, strict=True)
+    ):
+        return [before - moment for before, moment in pairwise(micros)]
+    return [float(moment) for moment in times]
 
 
 def moments(as_of: float, stored: Sequence[Number]) -> list[float]:
-    """What `ages` was given in one of its lists."""
+    """What `ages` was given."""
     if stored and type(stored[0]) is float:
         return [float(moment) for moment in stored]
     found, micros = [], round(as_of * FINEST)
@@ -187,19 +212,24 @@ def moments(as_of: float, stored: Sequence[Number]) -> list[float]:
     return found
 
 
-def quantised(vectors: Sequence[bytes | None]) -> list[bytes]:
-    """Of each vector of little-endian float16 a byte that tells which, then the entries as they are, or the largest
+def numbers_of(data: bytes) -> bytes | list[Number | None]:
+    """The numbers of little-endian float32, None for NaN; `data` itself where that would not bring it back."""
+    if len(data) % 4:
+        return data
+    read = np.frombuffer(data, "<f4").tolist()
+    found = [None if number != number else _in_units(number, 1) for number in read]
+    return found if bytes_of(found) == data else data
+
+
+def bytes_of(stored: bytes | list[Number | None]) -> bytes:
+    """What `numbers_of` was given."""
+    return stored if isinstance(stored, bytes) else np.array(stored, "<f4").tobytes()
+
+
+def quantised(vector: bytes | None) -> bytes:
+    """Of a vector of little-endian float16 a byte that tells which, then the entries as they are, or the largest
     absolute one and a byte an entry; empty for None."""
-    found = [b"" if vector is None else AS_THEY_ARE + vector for vector in vectors]
-    by_size: dict[int, list[int]] = {}
-    for place, vector in enumerate(vectors):
-        if vector is not None and len(vector) >= 2 * SHORT:
-            by_size.setdefault(len(vector), []).append(place)
-    for size, places in by_size.items():
-        entries = np.frombuffer(b"".join(vectors[place] or b"" for place in places), "<f2").reshape(-1, size // 2)
-        for place, row in zip(places, quantised_rows(entries), strict=True):
-            found[place] = row.tobytes()
-    return found
+    return b"" if vector is None else quantised_rows(np.frombuffer(vector, "<f2")[None]).tobytes()
 
 
 def quantised_rows(entries: NDArray[np.float32 | np.float16]) -> NDArray[np.uint8]:
@@ -220,12 +250,6 @@ def quantised_rows(entries: NDArray[np.float32 | np.float16]) -> NDArray[np.uint
         rows[start : start + AT_ONCE, 1:3] = largest[:, None].view(np.uint8)
         rows[start : start + AT_ONCE, 3:] = np.rint(wide, out=wide).astype(np.int8).view(np.uint8)
     return rows
-
-
-def _cut(flat: list[Number], lists: Sequence[Sequence[Any]]) -> list[list[Number]]:
-    """A list again for each that was joined."""
-    ends = list(accumulate(map(len, lists), initial=0))
-    return [flat[start:end] for start, end in pairwise(ends)]
 
 
 def _restored(data: bytes) -> bytes | None:

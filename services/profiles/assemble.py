@@ -42,15 +42,15 @@ def portraits(found: PortraitColumns) -> list[Portrait]:
         "long_term": _vectors(found.long_term, found.has_vector),
         "short_term": _vectors(found.short_term, found.has_vector),
         "interests": interests(found),
-        "categories": found.categories.pairs(found.catalogue.category_names),
-        "brands": found.brands.pairs(found.catalogue.brand_names),
+        "categories": categories(found),
+        "brands": brands(found),
         "price": [None if row[0] != row[0] else PriceAffinity(*row) for row in found.price.tolist()],
-        "behaviour": [row.tobytes() for row in found.behaviour],
+        "behaviour": [row.tobytes() for row in found.behaviour.astype("<f4", copy=False)],
         "recent_items": recent_items(found),
         "bought": _listed(found, found.bought),
         "hidden": _listed(found, found.hidden),
-        "neighbours": [near.users for near in found.neighbours],
-        "neighbour_items": [near.items for near in found.neighbours],
+        "neighbours": found.near_users,
+        "neighbour_items": found.near_items,
     }
     return [Portrait(*row) for row in zip(*(columns[name] for name in Portrait.__struct_fields__), strict=True)]
 
@@ -84,6 +84,16 @@ def recent_items(found: PortraitColumns) -> list[tuple[RecentItem, ...]]:
         strict=True,
     )
     return sliced([RecentItem(*row) for row in rows], recent.starts)
+
+
+def categories(found: PortraitColumns) -> list[tuple[tuple[str, float], ...]]:
+    """The (category, weight) pairs of each user, heaviest first."""
+    return found.categories.pairs(found.catalogue.category_names)
+
+
+def brands(found: PortraitColumns) -> list[tuple[tuple[str, float], ...]]:
+    """The (brand, weight) pairs of each user, heaviest first."""
+    return found.brands.pairs(found.catalogue.brand_names)
 
 
 def _listed(found: PortraitColumns, items: Listed) -> list[tuple[str, ...]]:

@@ -1,8 +1,10 @@
 """Packed portraits straight from arrays: what `services.features.portrait.pack` makes of each as an object."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from services.core.types import Lifecycle
@@ -10,17 +12,16 @@ from services.features import portrait_codec as codec
 from services.features.portrait import packed_columns
 from services.profiles.arrow_texts import Texts, as_texts, texts_of
 from services.profiles.events import TYPES
-from services.profiles.near import NOBODY, Neighbours
 from services.profiles.portrait_columns import PortraitColumns
 from services.profiles.ranked import SparseRows
 from services.profiles.records import (
     AGES,
-    BYTES,
+    FALLING,
+    GAPPED,
     NESTED,
     NUMBER,
     NUMBERS,
     OPTIONAL,
-    RAW,
     TEXT,
     TEXTS,
     records,
@@ -29,17 +30,17 @@ from services.profiles.records import (
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-WORDS = ("", *TYPES, *Lifecycle)
+WORDS = ("", *Lifecycle)
 """The texts that any portrait may hold; the vector space comes after them."""
-FIRST_TYPE, SPACE = 1, len(WORDS)
-LIFECYCLE = {name: 1 + len(TYPES) + code for code, name in enumerate(Lifecycle)}
+SPACE = len(WORDS)
+LIFECYCLE = {name: code for code, name in enumerate(WORDS)}
 
-WORD, USER, ITEM, CATALOGUE_ITEM, CATEGORY, BRAND, NAME, BEHAVIOUR, NEIGHBOURS = range(9)
+WORD, USER, ITEM, CATALOGUE_ITEM, CATEGORY, BRAND, NAME, NEAR_USER, NEAR_ITEM = range(9)
 """The tables of texts, in the order of `_tables`."""
 
 _WORDS = "".join(WORDS).encode()
 _ENDS = np.cumsum([0, *(len(word.encode()) for word in WORDS)])
-_NOBODYS = codec.encode_neighbours([], [], [], [])
+_TYPE_CODES = np.array([codec.TYPES.index(name) for name in TYPES])
 
 
 class _Records:
@@ -54,9 +55,9 @@ class _Records:
         self.inner: list[Ints] = []
         self._codes = self._numbers = self._inner = 0
 
-    def text(self, codes: Ints, table: int, kind: int = TEXT) -> None:
+    def text(self, codes: Ints, table: int) -> None:
         """A column of one text a user."""
-        self.texts(self.each, codes, table, kind)
+        self.texts(self.each, codes, table, TEXT)
 
     def texts(self, starts: Ints, codes: Ints, table: int, kind: int = TEXTS) -> None:
         """A column of lists of texts."""
@@ -96,7 +97,6 @@ class _Records:
             np.concatenate(self.codes, dtype=np.int64),
             np.concatenate(self.numbers, dtype=np.float64),
             origin,
-            len(codec.Columns.__struct_fields__),
             offsets,
             texts,
         )
@@ -125,60 +125,48 @@ def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> list[memo
 
 def _columns(found: PortraitColumns) -> _Records:
     """The columns in the order of `codec.Columns`."""
-    all_, recent, interests, names = _Records(found.users), found.recent, found.interests, found.interests.names
-    each = np.arange(found.users)
-    all_.text(each, USER)
-    all_.number(np.full(found.users, found.as_of), 0)
-    all_.number(found.newest, 0)
-    all_.number(found.event_count, 1)
-    all_.number(found.confidence, codec.FINE)
-    all_.text(np.fromiter(map(LIFECYCLE.__getitem__, found.lifecycle), np.int64, found.users), WORD)
-    all_.text(found.has_vector * SPACE, WORD)
-    all_.texts(interests.starts, interests.medoid, CATALOGUE_ITEM)
-    all_.numbers_of(interests.starts, interests.weight)
-    all_.texts(interests.starts, np.arange(len(interests.medoid)), NAME)
-    all_.nested(interests.starts, names.categories, CATEGORY)
-    all_.nested(interests.starts, names.brands, BRAND)
+    made, recent, interests, names = _Records(found.users), found.recent, found.interests, found.interests.names
+    made.text(made.each[:-1], USER)
+    made.number(np.full(found.users, found.as_of), 0)
+    made.number(found.newest, 0)
+    made.number(found.event_count, 1)
+    made.number(found.confidence, codec.FINE)
+    made.text(np.fromiter(map(LIFECYCLE.__getitem__, found.lifecycle), np.int64, found.users), WORD)
+    made.text(found.has_vector * SPACE, WORD)
+    made.texts(interests.starts, interests.medoid, CATALOGUE_ITEM)
+    made.numbers_of(interests.starts, interests.weight, kind=FALLING)
+    made.texts(interests.starts, np.arange(len(interests.medoid)), NAME)
+    made.nested(interests.starts, names.categories, CATEGORY)
+    made.nested(interests.starts, names.brands, BRAND)
     for pairs, table in ((found.categories, CATEGORY), (found.brands, BRAND)):
-        all_.texts(pairs.indptr, pairs.columns, table)
-        all_.numbers_of(pairs.indptr, pairs.values.round(4))
-    all_.numbers_of(3 * all_.each, found.price.ravel(), kind=OPTIONAL)
-    all_.text(each, BEHAVIOUR, BYTES)
-    all_.texts(recent.starts, recent.item, ITEM)
-    all_.texts(recent.starts, recent.type + FIRST_TYPE, WORD)
-    all_.numbers_of(recent.starts, recent.time, kind=AGES)
-    all_.numbers_of(recent.starts, recent.weight, codec.FINEST)
-    all_.texts(found.bought.starts, found.bought.item, ITEM)
-    all_.texts(found.hidden.starts, found.hidden.item, ITEM)
-    all_.text(each, NEIGHBOURS, RAW)
-    return all_
+        made.texts(pairs.indptr, pairs.columns, table)
+        made.numbers_of(pairs.indptr, pairs.values.round(4), kind=FALLING)
+    made.numbers_of(3 * made.each, found.price.ravel(), kind=OPTIONAL)
+    made.numbers_of(found.behaviour.shape[1] * made.each, found.behaviour.ravel(), 1, GAPPED)
+    made.texts(recent.starts, recent.item, ITEM)
+    made.numbers_of(recent.starts, _TYPE_CODES[recent.type], 1)
+    made.numbers_of(recent.starts, recent.time, kind=AGES)
+    made.numbers_of(recent.starts, recent.weight, codec.FINEST)
+    made.texts(found.bought.starts, found.bought.item, ITEM)
+    made.texts(found.hidden.starts, found.hidden.item, ITEM)
+    for lists, table in ((found.near_users, NEAR_USER), (found.near_items, NEAR_ITEM)):
+        starts = np.cumsum([0, *map(len, lists)])
+        made.texts(starts, np.arange(starts[-1]), table)
+        scores = np.fromiter((score for _, score in chain.from_iterable(lists)), np.float64, starts[-1])
+        made.numbers_of(starts, scores, kind=FALLING)
+    return made
 
 
 def _tables(found: PortraitColumns) -> list[Texts]:
     """The tables that the columns' codes are places in."""
     catalogue = found.catalogue
     space = catalogue.space.encode()
-    behaviour = np.ascontiguousarray(found.behaviour)
-    width = behaviour.shape[1] * behaviour.itemsize
+    near = (
+        pa.array([name for name, _ in chain.from_iterable(lists)], pa.string())
+        for lists in (found.near_users, found.near_items)
+    )
     return [
         as_texts(np.append(_ENDS, _ENDS[-1] + len(space)), _WORDS + space),
         *map(texts_of, (found.user_ids, found.item_ids, catalogue.item_ids)),
-        *map(texts_of, (catalogue.category_names, catalogue.brand_names, found.interests.names.names)),
-        as_texts(width * np.arange(found.users + 1), behaviour.data.cast("B") if behaviour.size else b""),
-        _neighbours(found.neighbours),
+        *map(texts_of, (catalogue.category_names, catalogue.brand_names, found.interests.names.names, *near)),
     ]
-
-
-def _neighbours(found: Sequence[Neighbours]) -> Texts:
-    """The four columns of each user's neighbours and what these like, as they are written."""
-    some = [near for near in found if near is not NOBODY]
-    if not some:
-        return as_texts(len(_NOBODYS) * np.arange(len(found) + 1), _NOBODYS * len(found))
-    cosines = codec.units([[cosine for _, cosine in near.users] for near in some])
-    scores = codec.units([[score for _, score in near.items] for near in some])
-    encoded = iter(
-        codec.encode_neighbours([user for user, _ in near.users], of_users, [item for item, _ in near.items], of_items)
-        for near, of_users, of_items in zip(some, cosines, scores, strict=True)
-    )
-    messages = [_NOBODYS if near is NOBODY else next(encoded) for near in found]
-    return as_texts(np.cumsum([0, *map(len, messages)]), b"".join(messages))

@@ -57,7 +57,7 @@ class PortraitColumns:
     """Portraits of U users as of `as_of` (epoch s), field by field as `services.features.portrait.Portrait` has them.
 
     `long_term` and `short_term` (U, D) have meaning where `has_vector` (U,). `price` (U, 3) is NaN where
-    unknown. `item_ids` are those that the states code.
+    unknown. `near_users` and `near_items` are the `Neighbours` of each. `item_ids` are those that the states code.
     """
 
     user_ids: pa.Array
@@ -77,7 +77,8 @@ class PortraitColumns:
     recent: Recent
     bought: Listed
     hidden: Listed
-    neighbours: Sequence[Neighbours]
+    near_users: list[tuple[tuple[str, float], ...]]
+    near_items: list[tuple[tuple[str, float], ...]]
     item_ids: pa.Array
     catalogue: Catalogue
 
@@ -112,11 +113,12 @@ def portrait_columns(
         categories=parts.affinities.categories,
         brands=parts.affinities.brands,
         price=parts.affinities.price.round(2),
-        behaviour=parts.behaviour.astype("<f4", copy=False),
+        behaviour=np.where(np.isnan(parts.behaviour), np.float32(np.nan), parts.behaviour),  # of one kind
         recent=_recent(states, parts, as_of, config),
         bought=_listed(states, "bought", config),
         hidden=_listed(states, "hid", config),
-        neighbours=neighbours,
+        near_users=[near.users for near in neighbours],
+        near_items=[near.items for near in neighbours],
         item_ids=states.item_ids,
         catalogue=catalogue,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +21,9 @@ from services.profiles.portrait_columns import PortraitColumns, portrait_columns
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import UserStates
 
+PackedRow = tuple[str, datetime, bytes]
+"""User id, as of when the portrait is, and its packed form."""
+
 
 @dataclass(frozen=True)
 class ReadOut:
@@ -32,6 +36,10 @@ class ReadOut:
     def behaviour(self) -> NDArray[np.float32]:
         """(U, F) the behaviour features."""
         return self.columns.behaviour
+
+    def rows(self, as_of: datetime) -> list[PackedRow]:
+        """What the online store is written from."""
+        return [(user, as_of, data) for user, data in zip(self.columns.user_ids.to_pylist(), self.packed, strict=True)]
 
     @cached_property
     def portraits(self) -> list[Portrait]:

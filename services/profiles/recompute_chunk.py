@@ -25,7 +25,6 @@ from services.db.user_states import (
     write_read_outs,
     write_states,
 )
-from services.features.portrait import Portrait
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles, compute_chunk
 from services.profiles.config import ProfileConfig
@@ -34,7 +33,7 @@ from services.profiles.fold import fold_batch
 from services.profiles.near import Neighbours, pack_neighbours
 from services.profiles.neighbours import find_neighbours
 from services.profiles.pool import PoolSource
-from services.profiles.read_out import ReadOut, portraits_of
+from services.profiles.read_out import PackedRow, ReadOut, portraits_of
 from services.profiles.reading import catalogue_of, catalogue_of_items, read_batch
 from services.profiles.recompute_report import RecomputeReport
 from services.profiles.reference import ReferenceStatistics
@@ -51,7 +50,7 @@ log = get_logger("profiles")
 class PortraitWriter(Protocol):
     """The online store, as far as the recompute needs it (`services.features.online.OnlineWriter`)."""
 
-    def write_portraits(self, portraits: Sequence[Portrait]) -> None: ...
+    def write_packed(self, rows: Sequence[PackedRow]) -> None: ...
 
     def delete_portraits(self, user_ids: Sequence[str]) -> None: ...
 
@@ -101,7 +100,7 @@ class ChunkRecompute:
                 snapshots = kept.column("snapshot").take(pc.index_in(states.user_ids, kept.column("user_id")))
                 stored = write_read_outs(connection, _read_out_table(states, snapshots, made, near, as_of))
                 self._leave(connection, states.user_ids.to_pylist(), stored)
-        self._publish(made.portraits, as_of, stored)
+        self._publish(made.rows(as_of), as_of, stored)
         self.report.users += states.users
         self.report.events += int(states.totals["events"].sum())
         found = set(states.user_ids.to_pylist())
@@ -136,7 +135,7 @@ class ChunkRecompute:
                     )
                     self._leave(connection, states.user_ids.to_pylist(), stored)
                     release_from_quarantine(connection, user_ids)  # of these, the events were computed without an error
-        self._publish(made.portraits, as_of, stored)
+        self._publish(made.rows(as_of), as_of, stored)
         self.report.users += events.users
         self.report.events += events.count
 
@@ -156,7 +155,7 @@ class ChunkRecompute:
             near = find_neighbours(states, parts.taste, catalogue.space, source.pool, likes_of, self.config)
         with timed("assemble"):
             made = portraits_of(states, parts, near, catalogue, as_of.timestamp(), self.config)
-            tables = feature_tables(made.portraits, made.packed, made.behaviour, as_of)
+            tables = feature_tables(made.columns, made.packed, as_of)
         with timed("write"):
             write_profiles(connection, tables, as_of)
         return near, made
@@ -191,20 +190,20 @@ class ChunkRecompute:
         damaged = pa.array(unreadable_users(kept), pa.string())
         return kept.filter(pc.invert(pc.is_in(kept.column("user_id"), value_set=damaged)))
 
-    def _publish(self, portraits: list[Portrait], as_of: datetime, stored: set[str] | None) -> None:
+    def _publish(self, rows: list[PackedRow], as_of: datetime, stored: set[str] | None) -> None:
         """Write online the portraits that were `stored` (None: all). One that was not is older than its user's state,
         whose own portrait may be as of an earlier time and would not replace it. Where an update came between commit
         and write, it is to be published again."""
         if self.writer is None:
             return
         if stored is not None:
-            portraits = [portrait for portrait in portraits if portrait.user_id in stored]
-        users = [portrait.user_id for portrait in portraits]
+            rows = [row for row in rows if row[0] in stored]
+        users = [user for user, _, _ in rows]
         with self.report.timed("online"):
             if not self.keep_states:
-                self.writer.write_portraits(portraits)
+                self.writer.write_packed(rows)
                 return
-            written = self._written(portraits)
+            written = self._written(rows)
             with transaction(self.engine) as connection:
                 if written:
                     enqueue_moved(connection, users, as_of)
@@ -212,12 +211,12 @@ class ChunkRecompute:
                     enqueue(connection, users, Reason.PUBLISH)
                 enqueue(connection, without_consent(connection, users), Reason.REBUILD)
 
-    def _written(self, portraits: list[Portrait]) -> bool:
+    def _written(self, rows: list[PackedRow]) -> bool:
         """Whether the online store took them. Once it has not, the rest of the run is left to the tail, which publishes
         what waits when the store is back."""
         if not self.report.store_failed:
             try:
-                self.writer.write_portraits(portraits)
+                self.writer.write_packed(rows)
             except DependencyDown as error:
                 self.report.store_failed = True
                 log.warning("online-store-down", detail=error.detail)

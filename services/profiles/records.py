@@ -8,16 +8,16 @@ import numpy as np
 
 from services.core.native import native
 
-TEXT, TEXTS, NESTED, NUMBER, NUMBERS, OPTIONAL, AGES, BYTES, RAW = range(9)
-"""Kinds of columns. One text, a list of them, a list of lists; one number, a list, a list that is nil where its first
-is NaN; times as what lies between them; bytes; and what is MessagePack already, of as many fields as it has."""
+TEXT, TEXTS, NESTED, NUMBER, NUMBERS, GAPPED, OPTIONAL, FALLING, AGES = range(9)
+"""Kinds of columns. One text, a list of them, a list of lists; one number, a list, a list with nil for NaN, a list that
+is nil where its first is NaN; and what `services.features.portrait_codec` calls falling numbers and ages."""
 
 TABLES = 9
 """How many tables of texts there are: offsets and UTF-8, as Arrow keeps them."""
 
 NIL = 0xC0
-FARTHEST_S, MICROS = 9e9, 1e6
-LARGEST = 1e9
+LARGEST, FARTHEST_S, MICROS = 1e9, 9e9, 1e6
+"""As `portrait_codec` has them. Not its own: a change there would not have this compiled again."""
 
 HEAD, NUMBER_BYTES = 5, 9
 """The most bytes that the head of a list or a text, and a number with its head, take."""
@@ -78,14 +78,10 @@ def _list_head(out, at, count):
 
 
 @native()
-def _texts(out, at, kind, data, offsets, codes, start, end):
-    """Write texts; bytes, or what needs no head, where the kind is such."""
+def _texts(out, at, data, offsets, codes, start, end):
     for place in range(start, end):
         first, last = offsets[codes[place]], offsets[codes[place] + 1]
-        if kind == BYTES:
-            at = _head(out, at, last - first, 0, -1, 0xC4)
-        elif kind != RAW:
-            at = _head(out, at, last - first, 0xA0, 31, 0xD9)
+        at = _head(out, at, last - first, 0xA0, 31, 0xD9)
         for byte in range(first, last):
             out[at + byte - first] = data[byte]
         at += last - first
@@ -93,33 +89,42 @@ def _texts(out, at, kind, data, offsets, codes, start, end):
 
 
 @native()
+def _rounded(value, unit, most):
+    return np.rint(value * unit if abs(value) < most else 0.0)
+
+
+@native()
 def _numbers(out, at, values, bits, start, end, unit):
     """Write numbers as whole ones in units of 1/unit where they are such; as they are where not, or where unit is 0."""
     for place in range(start, end):
-        value = values[place]
-        whole = np.rint(value * unit if abs(value) < LARGEST else 0.0)
-        is_whole = unit > 0 and whole / unit == value
+        whole = _rounded(values[place], unit, LARGEST)
+        is_whole = unit > 0 and whole / unit == values[place]
         at = _whole(out, at, np.int64(whole)) if is_whole else _float(out, at, bits[place])
     return at
 
 
 @native()
-def _micros(moment):
-    return np.rint(moment * MICROS if abs(moment) < FARTHEST_S else 0.0)
+def _gapped(out, at, values, bits, start, end, unit):
+    for place in range(start, end):
+        if bits[place] == 0 or np.isnan(values[place]):
+            out[at] = NIL if bits[place] else 0
+            at += 1
+        else:
+            at = _numbers(out, at, values, bits, place, place + 1, unit)
+    return at
 
 
 @native()
-def _ages(out, at, origin, moments, bits, start, end):
-    """Write the microseconds from `origin` to the first moment and on, or the moments where one is not whole."""
-    whole = abs(origin) < FARTHEST_S
+def _falling(out, at, values, bits, start, end, unit, most, before, whole):
+    """Write by how much each number is below the one before, and the first below `before`, in units of 1/unit; the
+    numbers themselves where one is not whole, or the others are not (`whole`)."""
     for place in range(start, end):
-        whole &= _micros(moments[place]) / MICROS == moments[place]
-    before = _micros(origin)
+        whole &= _rounded(values[place], unit, most) / unit == values[place]
     for place in range(start, end):
         if whole:
-            micros = _micros(moments[place])
-            at = _whole(out, at, np.int64(before - micros))
-            before = micros
+            now = _rounded(values[place], unit, most)
+            at = _whole(out, at, np.int64(before - now))
+            before = now
         else:
             at = _float(out, at, bits[place])
     return at
@@ -135,7 +140,7 @@ def _room(columns, starts, inner, codes, numbers, offsets):
         first, last = starts[column, 0], starts[column, users]
         if kind == NESTED:
             first, last = inner[first], inner[last]
-        if kind in (TEXT, TEXTS, NESTED, BYTES, RAW):
+        if kind in (TEXT, TEXTS, NESTED):
             of = offsets[table]
             for code in codes[first:last]:
                 room += of[code + 1] - of[code]
@@ -143,15 +148,15 @@ def _room(columns, starts, inner, codes, numbers, offsets):
 
 
 @native(
-    "Tuple((uint8[::1], int64[::1]))(int64[:,::1], int64[:,::1], int64[::1], int64[::1], float64[::1], float64, int64, "
+    "Tuple((uint8[::1], int64[::1]))(int64[:,::1], int64[:,::1], int64[::1], int64[::1], float64[::1], float64, "
     f"UniTuple(Array(int32, 1, 'C', True), {TABLES}), UniTuple(Array(uint8, 1, 'C', True), {TABLES}))"
 )
-def records(columns, starts, inner, codes, numbers, origin, fields, offsets, texts):
+def records(columns, starts, inner, codes, numbers, origin, offsets, texts):
     """The bytes of all records, one after the other, and (U + 1,) where each begins, and the end.
 
     `columns` (K, 3): kind, table and unit of each. `starts` (K, U + 1): where a record's entries begin in `codes` or
     `numbers`; of nested texts in `inner`, which says where those of each list begin in `codes`. `codes` are places in
-    the column's table. `origin` is the time (epoch s) that ages are counted from, `fields` how many a record has.
+    the column's table. `origin` is the time (epoch s) that ages are counted from.
     """
     users = starts.shape[1] - 1
     out = np.empty(_room(columns, starts, inner, codes, numbers, offsets), np.uint8)
@@ -159,7 +164,7 @@ def records(columns, starts, inner, codes, numbers, origin, fields, offsets, tex
     bits = numbers.view(np.int64)
     at = 0
     for user in range(users):
-        at = _list_head(out, at, fields)
+        at = _list_head(out, at, len(columns))
         for column in range(len(columns)):
             kind, table, unit = columns[column, 0], columns[column, 1], columns[column, 2]
             start, end = starts[column, user], starts[column, user + 1]
@@ -167,17 +172,23 @@ def records(columns, starts, inner, codes, numbers, origin, fields, offsets, tex
                 out[at] = NIL
                 at += 1
                 continue
-            if kind in (TEXTS, NESTED, NUMBERS, OPTIONAL, AGES):
+            if kind not in (TEXT, NUMBER):
                 at = _list_head(out, at, end - start)
             if kind in (NUMBER, NUMBERS, OPTIONAL):
                 at = _numbers(out, at, numbers, bits, start, end, unit)
+            elif kind == GAPPED:
+                at = _gapped(out, at, numbers, bits, start, end, unit)
+            elif kind == FALLING and start < end:
+                first = 2 * _rounded(numbers[start], unit, LARGEST)  # as far above the first as that is above zero
+                at = _falling(out, at, numbers, bits, start, end, unit, LARGEST, first, True)
             elif kind == AGES:
-                at = _ages(out, at, origin, numbers, bits, start, end)
+                first, near = _rounded(origin, MICROS, FARTHEST_S), abs(origin) < FARTHEST_S
+                at = _falling(out, at, numbers, bits, start, end, MICROS, FARTHEST_S, first, near)
             elif kind == NESTED:
                 for part in range(start, end):
                     at = _list_head(out, at, inner[part + 1] - inner[part])
-                    at = _texts(out, at, kind, texts[table], offsets[table], codes, inner[part], inner[part + 1])
-            else:
-                at = _texts(out, at, kind, texts[table], offsets[table], codes, start, end)
+                    at = _texts(out, at, texts[table], offsets[table], codes, inner[part], inner[part + 1])
+            elif kind in (TEXT, TEXTS):
+                at = _texts(out, at, texts[table], offsets[table], codes, start, end)
         begins[user + 1] = at
     return out[:at], begins

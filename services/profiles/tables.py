@@ -1,4 +1,4 @@
-"""Rows of the user feature tables from portraits."""
+"""Rows of the user feature tables from arrays of portraits."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,27 +6,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from feature_repo import names
-from services.features.portrait import Portrait
 from services.features.readable_views import as_json
+from services.profiles.assemble import brands, categories, interests, recent_items
+from services.profiles.portrait_columns import PortraitColumns
 
 MOMENT = pa.timestamp("us", tz="UTC")
 
 
-def feature_tables(
-    portraits: Sequence[Portrait], packed: Sequence[bytes], behaviour: NDArray[np.float32], as_of: datetime
-) -> dict[str, pa.Table]:
-    """By table name the rows to write, one a portrait; `packed` and `behaviour` (U, F) are aligned with them."""
-    keys = {
-        names.USER_ID: pa.array([p.user_id for p in portraits], pa.string()),
-        names.EVENT_TIMESTAMP: pa.array([as_of] * len(portraits), MOMENT),
-    }
+def feature_tables(found: PortraitColumns, packed: Sequence[bytes], as_of: datetime) -> dict[str, pa.Table]:
+    """By table name the rows to write, one a portrait; `packed` is aligned with them."""
+    keys = {names.USER_ID: found.user_ids, names.EVENT_TIMESTAMP: pa.array([as_of] * found.users, MOMENT)}
     return {
-        names.BEHAVIOUR_TABLE: pa.table(keys | _behaviour(behaviour)),
-        names.PROFILE_TABLE: pa.table(keys | _profile(portraits)),
-        names.AFFINITY_TABLE: pa.table(keys | _affinities(portraits)),
+        names.BEHAVIOUR_TABLE: pa.table(keys | _behaviour(found.behaviour)),
+        names.PROFILE_TABLE: pa.table(keys | _profile(found)),
+        names.AFFINITY_TABLE: pa.table(keys | _affinities(found)),
         names.SERVING_TABLE: pa.table(keys | {names.PACKED: pa.array(packed, pa.binary())}),
     }
 
@@ -36,32 +33,38 @@ def _behaviour(values: NDArray[np.float32]) -> dict[str, pa.Array]:
     return {name: pa.array(np.ascontiguousarray(column), mask=np.isnan(column)) for name, column in columns}
 
 
-def _profile(portraits: Sequence[Portrait]) -> dict[str, pa.Array]:
-    newest = np.array([np.nan if p.newest_event is None else p.newest_event for p in portraits])
-    micros = np.where(np.isnan(newest), 0, np.round(newest * 1e6)).astype(np.int64)
+def _profile(found: PortraitColumns) -> dict[str, pa.Array]:
+    known = np.isfinite(found.newest)
+    micros = np.where(known, np.round(found.newest * 1e6), 0).astype(np.int64)
     return {
-        "confidence": pa.array([p.confidence for p in portraits], pa.float32()),
-        "lifecycle": pa.array([p.lifecycle for p in portraits], pa.string()),
-        "event_count": pa.array([p.event_count for p in portraits], pa.int32()),
-        "newest_event": pa.array(micros, mask=np.isnan(newest)).cast(MOMENT),
-        "interests": _json([p.interests for p in portraits]),
-        "recent_items": _json([p.recent_items for p in portraits]),
-        "long_term": pa.array([p.long_term for p in portraits], pa.binary()),
-        "short_term": pa.array([p.short_term for p in portraits], pa.binary()),
-        "space": pa.array([p.space or None for p in portraits], pa.string()),
+        "confidence": pa.array(found.confidence.astype(np.float32)),
+        "lifecycle": pa.array(found.lifecycle, pa.string()),
+        "event_count": pa.array(found.event_count.astype(np.int32)),
+        "newest_event": pa.array(micros, mask=~known).cast(MOMENT),
+        "interests": _json(interests(found)),
+        "recent_items": _json(recent_items(found)),
+        "long_term": _vectors(found.long_term, found.has_vector),
+        "short_term": _vectors(found.short_term, found.has_vector),
+        "space": pa.array([found.catalogue.space or None if has else None for has in found.has_vector], pa.string()),
     }
 
 
-def _affinities(portraits: Sequence[Portrait]) -> dict[str, pa.Array]:
-    prices = [p.price for p in portraits]
+def _affinities(found: PortraitColumns) -> dict[str, pa.Array]:
+    prices = zip(("typical", "low", "high"), found.price.T.astype(np.float32), strict=True)
+    unknown = np.isnan(found.price[:, 0])
     return {
-        "categories": _json([p.categories for p in portraits]),
-        "brands": _json([p.brands for p in portraits]),
-        **{
-            f"price_{part}": pa.array([None if p is None else getattr(p, part) for p in prices], pa.float32())
-            for part in ("typical", "low", "high")
-        },
+        "categories": _json(categories(found)),
+        "brands": _json(brands(found)),
+        **{f"price_{part}": pa.array(np.ascontiguousarray(values), mask=unknown) for part, values in prices},
     }
+
+
+def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> pa.Array:
+    """Little-endian float16 bytes of each user's vector, null where there is none."""
+    halves = matrix.astype("<f2")
+    ends = (halves.shape[1] * halves.itemsize) * np.arange(len(halves) + 1, dtype=np.int32)
+    every = pa.Array.from_buffers(pa.binary(), len(halves), [None, pa.py_buffer(ends), pa.py_buffer(halves)])
+    return pc.if_else(pa.array(known), every, pa.scalar(None, pa.binary()))
 
 
 def _json(values: Sequence[Sequence[Any]]) -> pa.Array:

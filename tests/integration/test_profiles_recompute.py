@@ -18,6 +18,7 @@ from services.db.session import make_engine, transaction
 from services.db.users import upsert_user
 from services.features.portrait import Portrait, unpack, unpack_vector
 from services.profiles.config import ProfileConfig
+from services.profiles.read_out import PackedRow
 from services.profiles.recompute import recompute_profiles
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -39,8 +40,8 @@ class Recorder:
         self.portraits: dict[str, Portrait] = {}
         self.deleted: list[str] = []
 
-    def write_portraits(self, portraits: list[Portrait]) -> None:
-        self.portraits.update({portrait.user_id: portrait for portrait in portraits})
+    def write_packed(self, rows: list[PackedRow]) -> None:
+        self.portraits.update({user: unpack(packed) for user, _, packed in rows})
 
     def delete_portraits(self, user_ids: list[str]) -> None:
         self.deleted += user_ids
@@ -318,7 +319,7 @@ def test_a_chunk_is_one_transaction(engine: Engine, database: Addresses):
     add(engine, *SHOPPERS)
 
     class Down(Recorder):
-        def write_portraits(self, portraits: list[Portrait]) -> None:
+        def write_packed(self, rows: list[PackedRow]) -> None:
             raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):

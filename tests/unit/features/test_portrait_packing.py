@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from feature_repo.names import BEHAVIOUR_FEATURES
 from services.core.errors import CorruptArtefact
+from services.core.types import EventType
 from services.features import portrait_codec as codec
 from services.features.portrait import (
     Interest,
@@ -19,7 +20,6 @@ from services.features.portrait import (
     PriceAffinity,
     RecentItem,
     pack,
-    pack_all,
     pack_vector,
     unpack,
     unpack_vector,
@@ -117,38 +117,33 @@ def test_columns_of_unequal_length_are_no_portrait() -> None:
     columns, long_term, short_term = codec.decode(memoryview(pack(FULL))[1:])
     bad = msgspec.structs.replace(columns, category_weights=[])
     with pytest.raises(CorruptArtefact, match="profiles recompute"):
-        unpack(b"\x03" + codec.encode(bad, *codec.quantised([long_term, short_term])))
+        unpack(b"\x03" + codec.encode(bad, codec.quantised(long_term), codec.quantised(short_term)))
 
 
 @given(st.lists(st.floats(allow_nan=False)), st.sampled_from([codec.FINE, codec.FINEST]))
 def test_any_number_survives(numbers: list[float], unit: int) -> None:
-    assert codec.values(codec.units([numbers], unit)[0], unit) == numbers
+    assert codec.values(codec.units(numbers, unit), unit) == numbers
+
+
+@given(
+    st.lists(st.one_of(st.integers(-(10**12), 10**12).map(lambda whole: whole / codec.FINE), st.floats(-1e10, 1e10)))
+)
+def test_any_weights_survive_in_any_order(numbers: list[float]) -> None:
+    assert codec.fallen(codec.falling(numbers)) == numbers
 
 
 @given(st.floats(0, 4e9), st.lists(st.floats(0, 4e9)))
 def test_any_time_survives(as_of: float, times: list[float]) -> None:
-    assert codec.moments(as_of, codec.ages([as_of], [times])[0]) == times
+    assert codec.moments(as_of, codec.ages(as_of, times)) == times
 
 
-@given(st.lists(st.tuples(st.floats(0, 4e9), st.lists(st.one_of(st.floats(0, 4e9), st.integers(0, 4_000_000_000))))))
-def test_many_lists_give_what_each_gives_alone(lists: list[tuple[float, list[float]]]) -> None:
-    as_of, times = [first for first, _ in lists], [later for _, later in lists]
-    assert codec.ages(as_of, times) == [codec.ages([a], [b])[0] for a, b in lists]
-    assert codec.units(times) == [codec.units([each])[0] for each in times]
+@given(st.binary(max_size=200))
+def test_behaviour_survives_whatever_its_bytes_are(data: bytes) -> None:
+    assert codec.bytes_of(codec.numbers_of(data)) == data
 
 
-def test_many_portraits_are_packed_as_each_alone() -> None:
-    random = np.random.default_rng(2)
-    many = [
-        msgspec.structs.replace(
-            FULL,
-            user_id=f"u{n}",
-            long_term=pack_vector(random.standard_normal(size)) if size else None,
-            short_term=pack_vector(np.zeros(size)) if n % 2 else None,
-            price=None if n == 2 else FULL.price,
-            recent_items=FULL.recent_items[: n % 3],
-        )
-        for n, size in enumerate((DIMENSION, 0, 2, DIMENSION, 128, DIMENSION))
-    ]
-    assert pack_all(many) == [pack(one) for one in many]
-    assert pack_all([]) == []
+def test_every_type_of_event_has_its_place_for_good() -> None:
+    assert set(codec.TYPES) == set(EventType)
+    assert codec.TYPES.index("view") == 1 and codec.TYPES.index("search") == 9
+    strange = msgspec.structs.replace(FULL, recent_items=(RecentItem("i1", "stare", 1.5, 0.5),))
+    assert unpack(pack(strange)) == strange

@@ -11,11 +11,10 @@ from profile_rows import catalogue_of, item
 
 from feature_repo.names import BEHAVIOUR_FEATURES
 from services.core.types import Lifecycle
-from services.features.portrait import pack, pack_all, unpack
+from services.features.portrait import pack, unpack
 from services.profiles.assemble import portraits
 from services.profiles.events import TYPES
 from services.profiles.naming import InterestNames
-from services.profiles.near import NOBODY, Neighbours
 from services.profiles.packing import packed
 from services.profiles.portrait_columns import Listed, PortraitColumns, RankedInterests, Recent, newest_first
 from services.profiles.ranked import SparseRows
@@ -79,7 +78,8 @@ class Random:
             recent=self.recent(),
             bought=self.listed(),
             hidden=self.listed(),
-            neighbours=[NOBODY if random.random() < 0.5 else self.neighbours() for _ in range(users)],
+            near_users=[self.near() for _ in range(users)],
+            near_items=[self.near() for _ in range(users)],
             item_ids=self.texts(9),
             catalogue=shop,
         )
@@ -113,19 +113,16 @@ class Random:
         starts = self.starts()
         return Listed(starts, self.random.integers(0, 9, starts[-1]))
 
-    def neighbours(self) -> Neighbours:
-        users, items = (
-            tuple((TEXTS[n], 0.5 + n / 100) for n in self.random.integers(0, len(TEXTS), self.random.choice(SIZES)))
-            for _ in range(2)
-        )
-        return Neighbours(users, items)
+    def near(self) -> tuple[tuple[str, float], ...]:
+        chosen = self.random.integers(0, len(TEXTS), self.random.choice(SIZES))
+        return tuple((TEXTS[n], 0.5 + n / 100) for n in chosen.tolist())
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 5), st.sampled_from([0, 2, 63]))
 def test_arrays_pack_to_the_bytes_that_objects_pack_to(seed: int, users: int, dimension: int) -> None:
     found = Random(seed, users, dimension).portraits()
-    assert packed(found) == pack_all(portraits(found))
+    assert packed(found) == [pack(one) for one in portraits(found)]
 
 
 def test_long_vectors_are_as_near_and_the_rest_is_the_same() -> None:
@@ -148,7 +145,7 @@ def test_lists_of_any_length(count: int) -> None:
     many = Listed(np.array([0, count]), np.arange(count) % 9)
     found = replace(found, item_ids=pa.array([*"abcdefghi"]), bought=many)
     found = replace(found, hidden=many, categories=SparseRows(many.starts, many.item, np.full(count, 0.25)))
-    assert packed(found) == pack_all(portraits(found))
+    assert packed(found) == [pack(one) for one in portraits(found)]
 
 
 @given(

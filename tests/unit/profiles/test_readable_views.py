@@ -4,10 +4,15 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from profile_rows import AS_OF, DAY, event, states
+from worked_example import CONFIG, MIAS, parts, shop
 
 from feature_repo import names
-from services.features.portrait import Interest, Portrait, PriceAffinity, RecentItem, pack, unpack
+from services.features.portrait import unpack, unpack_vector
 from services.features.readable_views import VIEWS, view_values
+from services.profiles.near import NOBODY
+from services.profiles.packing import packed
+from services.profiles.portrait_columns import PortraitColumns, portrait_columns
 from services.profiles.tables import feature_tables
 
 TABLES = {
@@ -15,34 +20,37 @@ TABLES = {
     names.USER_AFFINITIES: names.AFFINITY_TABLE,
     names.USER_BEHAVIOUR: names.BEHAVIOUR_TABLE,
 }
-BEHAVIOUR = np.arange(len(names.BEHAVIOUR_FEATURES), dtype=np.float32)
-BEHAVIOUR[-1] = np.nan
-FULL = Portrait(
-    user_id="u",
-    as_of=1_790_000_000.0,
-    newest_event=1_789_999_999.0,
-    event_count=3,
-    confidence=0.5,
-    lifecycle="active",
-    interests=(Interest("i1", 0.75, "Shoes", ("Sport",), ("Acme",)),),
-    categories=(("Shoes", 0.25),),
-    brands=(("Acme", 1.0),),
-    price=PriceAffinity(20.5, 8.5, 60.0),
-    behaviour=BEHAVIOUR.tobytes(),
-    recent_items=(RecentItem("i1", "click", 1_789_999_999.0, 0.5),),
-)
-NOTHING = Portrait("v", 1_790_000_000.0, None, 0, 0.0, "new", behaviour=np.full_like(BEHAVIOUR, np.nan).tobytes())
+NOW = datetime.fromtimestamp(AS_OF, UTC)
+
+
+@pytest.fixture
+def found() -> PortraitColumns:
+    """Mia and somebody of whom nothing is known."""
+    catalogue = shop()
+    events = states(catalogue, *MIAS, event("nobody", None, "search", DAY))
+    return portrait_columns(events, parts(events, catalogue), [NOBODY, NOBODY], catalogue, AS_OF, CONFIG)
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("portrait", [FULL, NOTHING], ids=["full", "nothing"])
-def test_the_packed_portrait_says_what_the_table_holds(view: str, portrait: Portrait) -> None:
-    behaviour = portrait.behaviour_values()[None]
-    made = feature_tables([portrait], [pack(portrait)], behaviour, datetime.fromtimestamp(portrait.as_of, UTC))
-    row = made[TABLES[view]].to_pylist()[0]
-    said = view_values(unpack(pack(portrait)), view)
-    assert {name: _plain(row[name]) for name in said} == said
+@pytest.mark.parametrize("place", [0, 1], ids=["mia", "nobody"])
+def test_the_packed_portrait_says_what_the_table_holds(view: str, place: int, found: PortraitColumns) -> None:
+    portraits = packed(found)
+    row = feature_tables(found, portraits, NOW)[TABLES[view]].to_pylist()[place]
+    said = view_values(unpack(portraits[place]), view)
+    assert {name: _plain(row[name]) for name in said} == {name: _plain(value) for name, value in said.items()}
+
+
+def test_tables_hold_the_vectors_of_those_who_have_some(found: PortraitColumns) -> None:
+    mia, nobody = feature_tables(found, packed(found), NOW)[names.PROFILE_TABLE].to_pylist()
+    assert unpack_vector(mia["long_term"]) == pytest.approx(found.long_term[0], abs=1e-3)
+    assert (mia["space"], nobody["space"]) == (found.catalogue.space, None)
+    assert nobody["long_term"] is nobody["short_term"] is None
 
 
 def _plain(value: object) -> object:
-    return value.timestamp() if isinstance(value, datetime) else value
+    """Moments as text, numbers as float32, as tables have them."""
+    if isinstance(value, float) and value > 1e9:
+        value = datetime.fromtimestamp(value, UTC)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return float(np.float32(value)) if isinstance(value, float) else value
