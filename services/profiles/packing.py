@@ -1,6 +1,7 @@
 """Packed portraits straight from arrays: what `services.features.portrait.pack` makes of each as an object."""
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -91,8 +92,8 @@ class _Records:
         """The bytes of all records and where each begins."""
         offsets, texts = zip(*tables, strict=True)
         return records(
-            np.array(self.columns, np.int64),
-            np.stack(self.starts).astype(np.int64, copy=False),
+            _as_array(tuple(self.columns)),
+            np.concatenate(self.starts, dtype=np.int64).reshape(len(self.starts), -1),
             np.concatenate(self.inner, dtype=np.int64),
             np.concatenate(self.codes, dtype=np.int64),
             np.concatenate(self.numbers, dtype=np.float64),
@@ -100,6 +101,12 @@ class _Records:
             offsets,
             texts,
         )
+
+
+@cache
+def _as_array(columns: tuple[tuple[int, int, int], ...]) -> NDArray[np.int64]:
+    """The kinds, tables and units of columns, which are the same each time."""
+    return np.array(columns, np.int64)
 
 
 def packed(found: PortraitColumns) -> list[bytes]:

@@ -82,8 +82,9 @@ def _texts(out, at, data, offsets, codes, start, end):
     for place in range(start, end):
         first, last = offsets[codes[place]], offsets[codes[place] + 1]
         at = _head(out, at, last - first, 0xA0, 31, 0xD9)
-        for byte in range(first, last):
-            out[at + byte - first] = data[byte]
+        to, begin = np.uint64(at), np.uint64(first)  # no place is counted from the end
+        for byte in range(np.uint64(last - first)):
+            out[to + byte] = data[begin + byte]
         at += last - first
     return at
 
