@@ -152,7 +152,7 @@ def _columns(found: PortraitColumns) -> _Records:
     made.numbers_of(found.behaviour.shape[1] * made.each, found.behaviour.ravel(), 1, GAPPED)
     made.texts(recent.starts, recent.item, ITEM)
     made.numbers_of(recent.starts, _TYPE_CODES[recent.type], 1)
-    made.numbers_of(recent.starts, recent.time, kind=AGES)
+    made.numbers_of(recent.starts, recent.time, codec.FINEST, AGES)
     made.numbers_of(recent.starts, recent.weight, codec.FINEST)
     made.texts(found.bought.starts, found.bought.item, ITEM)
     made.texts(found.hidden.starts, found.hidden.item, ITEM)
