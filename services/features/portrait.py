@@ -112,7 +112,10 @@ _whole = msgspec.msgpack.Decoder(Portrait)
 
 def pack(portrait: Portrait) -> bytes:
     """The packed form of a portrait."""
-    recent, interests, price = portrait.recent_items, portrait.interests, portrait.price
+    recent, interests, price = portrait.recent_items, portrait.interests, None
+    if portrait.price is not None:
+        typical, low, high = codec.units((portrait.price.typical, portrait.price.low, portrait.price.high))
+        price = typical, low, high
     columns = codec.Columns(
         user_id=portrait.user_id,
         as_of=portrait.as_of,
@@ -130,7 +133,7 @@ def pack(portrait: Portrait) -> bytes:
         category_weights=codec.falling([weight for _, weight in portrait.categories]),
         brands=[name for name, _ in portrait.brands],
         brand_weights=codec.falling([weight for _, weight in portrait.brands]),
-        price=None if price is None else tuple(codec.units((price.typical, price.low, price.high))),
+        price=price,
         behaviour=codec.numbers_of(portrait.behaviour),
         recent_items=[item.item_id for item in recent],
         recent_types=[codec.TYPES.index(item.type) if item.type in codec.TYPES else item.type for item in recent],

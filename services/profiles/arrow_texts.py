@@ -9,10 +9,12 @@ Texts = tuple[NDArray[np.int32], NDArray[np.uint8]]
 
 
 def texts_of(array: pa.Array) -> Texts:
-    """The texts of an array of `pa.string()`, not copied; null is empty."""
-    _, offsets, data = array.buffers()
+    """The texts of an array, not copied where they are `pa.string()`; null is empty."""
     if not len(array):
         return as_texts(np.zeros(1, np.int32), b"")
+    if array.type != pa.string():
+        array = array.cast(pa.string())
+    _, offsets, data = array.buffers()
     at = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
     return as_texts(at, data or b"")
 

@@ -219,13 +219,13 @@ def names(user, medoid, named, brand, category_at, category_texts, brand_at, bra
             for extra in range(3):
                 if not _taken(out, ends, first, of, at):
                     break
-                if extra == 0 and own >= 0:
-                    at = _added(out, at, parts, begin, category_texts, category_at[own], category_at[own + 1])
-                elif extra == 1 and brand[item] >= 0:
-                    code = brand[item]
-                    at = _added(out, at, parts, begin, brand_texts, brand_at[code], brand_at[code + 1])
+                code, of_word, texts = own, category_at, category_texts
+                if extra == 1:
+                    code, of_word, texts = np.int64(brand[item]), brand_at, brand_texts
                 elif extra == 2:
-                    at = _added(out, at, parts, begin, item_texts, item_at[item], item_at[item + 1])
+                    code, of_word, texts = item, item_at, item_texts
+                if code >= 0:
+                    at = _added(out, at, parts, begin, texts, of_word[code], of_word[code + 1])
             ends[of + 1] = at
         first = last
     return ends.astype(np.int32), out[: ends[-1]]

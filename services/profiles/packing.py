@@ -1,6 +1,7 @@
 """Packed portraits straight from arrays: what `services.features.portrait.pack` makes of each as an object."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 
@@ -41,6 +42,7 @@ WORD, USER, ITEM, CATALOGUE_ITEM, CATEGORY, BRAND, NAME, NEAR_USER, NEAR_ITEM = 
 
 _WORDS = "".join(WORDS).encode()
 _ENDS = np.cumsum([0, *(len(word.encode()) for word in WORDS)])
+_NO_TEXTS = pa.array([], pa.string())
 _TYPE_CODES = np.array([codec.TYPES.index(name) for name in TYPES])
 
 
@@ -52,7 +54,7 @@ class _Records:
         self.columns: list[tuple[int, int, int]] = []
         self.starts: list[Ints] = []
         self.codes: list[Ints] = []
-        self.numbers: list[Floats] = []
+        self.numbers: list[NDArray] = []
         self.inner: list[Ints] = []
         self._codes = self._numbers = self._inner = 0
 
@@ -74,7 +76,7 @@ class _Records:
         self.codes.append(lists.columns)
         self._codes += len(lists.columns)
 
-    def numbers_of(self, starts: Ints, values: Floats, unit: int = codec.FINE, kind: int = NUMBERS) -> None:
+    def numbers_of(self, starts: Ints, values: NDArray, unit: int = codec.FINE, kind: int = NUMBERS) -> None:
         """A column of lists of numbers."""
         self._add(kind, 0, unit, starts + self._numbers)
         self.numbers.append(values)
@@ -103,6 +105,23 @@ class _Records:
         )
 
 
+@dataclass(frozen=True)
+class _Near:
+    """Names and scores of each user's pairs, at `starts[u]:starts[u + 1]`."""
+
+    starts: Ints
+    names: pa.Array
+    scores: Floats
+
+    @classmethod
+    def of(cls, lists: Sequence[tuple[tuple[str, float], ...]]) -> "_Near":
+        """The pairs of each user."""
+        if not any(lists):
+            return cls(np.zeros(len(lists) + 1, np.int64), _NO_TEXTS, np.zeros(0))
+        names, scores = zip(*chain.from_iterable(lists), strict=True)
+        return cls(np.cumsum([0, *map(len, lists)]), pa.array(names, pa.string()), np.array(scores, np.float64))
+
+
 @cache
 def _as_array(columns: tuple[tuple[int, int, int], ...]) -> NDArray[np.int64]:
     """The kinds, tables and units of columns, which are the same each time."""
@@ -111,8 +130,9 @@ def _as_array(columns: tuple[tuple[int, int, int], ...]) -> NDArray[np.int64]:
 
 def packed(found: PortraitColumns) -> list[bytes]:
     """The packed form of each portrait."""
-    written, begins = _columns(found).written(found.as_of, _tables(found))
-    view, ends = memoryview(written), begins.tolist()
+    near = [_Near.of(found.near_users), _Near.of(found.near_items)]
+    written, begins = _columns(found, near).written(found.as_of, _tables(found, near))
+    view, ends = written.data, begins.tolist()
     rows = zip(
         ends[:-1],
         ends[1:],
@@ -126,11 +146,11 @@ def packed(found: PortraitColumns) -> list[bytes]:
 def _vectors(matrix: NDArray[np.float32], known: NDArray[np.bool_]) -> list[memoryview]:
     """Each user's vector quantised, nothing where there is none."""
     rows = codec.quantised_rows(matrix)
-    flat, size = memoryview(rows.ravel()), rows.shape[1]
+    flat, size = rows.ravel().data, rows.shape[1]
     return [flat[size * row : size * (row + has)] for row, has in enumerate(known.tolist())]
 
 
-def _columns(found: PortraitColumns) -> _Records:
+def _columns(found: PortraitColumns, near: Sequence[_Near]) -> _Records:
     """The columns in the order of `codec.Columns`."""
     made, recent, interests, names = _Records(found.users), found.recent, found.interests, found.interests.names
     made.text(made.each[:-1], USER)
@@ -152,28 +172,23 @@ def _columns(found: PortraitColumns) -> _Records:
     made.numbers_of(found.behaviour.shape[1] * made.each, found.behaviour.ravel(), 1, GAPPED)
     made.texts(recent.starts, recent.item, ITEM)
     made.numbers_of(recent.starts, _TYPE_CODES[recent.type], 1)
-    made.numbers_of(recent.starts, recent.time, kind=AGES)
+    made.numbers_of(recent.starts, recent.time, codec.FINEST, AGES)
     made.numbers_of(recent.starts, recent.weight, codec.FINEST)
     made.texts(found.bought.starts, found.bought.item, ITEM)
     made.texts(found.hidden.starts, found.hidden.item, ITEM)
-    for lists, table in ((found.near_users, NEAR_USER), (found.near_items, NEAR_ITEM)):
-        starts = np.cumsum([0, *map(len, lists)])
-        made.texts(starts, np.arange(starts[-1]), table)
-        scores = np.fromiter((score for _, score in chain.from_iterable(lists)), np.float64, starts[-1])
-        made.numbers_of(starts, scores, kind=FALLING)
+    for each, table in zip(near, (NEAR_USER, NEAR_ITEM), strict=True):
+        made.texts(each.starts, np.arange(len(each.scores)), table)
+        made.numbers_of(each.starts, each.scores, kind=FALLING)
     return made
 
 
-def _tables(found: PortraitColumns) -> list[Texts]:
+def _tables(found: PortraitColumns, near: Sequence[_Near]) -> list[Texts]:
     """The tables that the columns' codes are places in."""
     catalogue = found.catalogue
     space = catalogue.space.encode()
-    near = (
-        pa.array([name for name, _ in chain.from_iterable(lists)], pa.string())
-        for lists in (found.near_users, found.near_items)
-    )
     return [
         as_texts(np.append(_ENDS, _ENDS[-1] + len(space)), _WORDS + space),
         *map(texts_of, (found.user_ids, found.item_ids, catalogue.item_ids)),
-        *map(texts_of, (catalogue.category_names, catalogue.brand_names, found.interests.names.names, *near)),
+        *map(texts_of, (catalogue.category_names, catalogue.brand_names, found.interests.names.names)),
+        *(texts_of(each.names) for each in near),
     ]

@@ -35,13 +35,6 @@ class SparseRows:
             matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data.astype(np.float64, copy=False)
         )
 
-    @classmethod
-    def summed(cls, row: NDArray[np.int64], columns: NDArray[np.int64], values: NDArray, rows: int) -> "SparseRows":
-        """Sums of values by row and column, columns in ascending order; `row` in any order."""
-        width = int(columns.max(initial=0)) + 1
-        keys, place = np.unique(row * width + columns, return_inverse=True)
-        return cls(row_starts(keys // width, rows), keys % width, np.bincount(place, values, len(keys)))
-
     @property
     def rows(self) -> int:
         return len(self.indptr) - 1

@@ -16,7 +16,7 @@ TABLES = 9
 """How many tables of texts there are: offsets and UTF-8, as Arrow keeps them."""
 
 NIL = 0xC0
-LARGEST, FARTHEST_S, MICROS = 1e9, 9e9, 1e6
+LARGEST, FARTHEST_S = 1e9, 9e9
 """As `portrait_codec` has them. Not its own: a change there would not have this compiled again."""
 
 HEAD, NUMBER_BYTES = 5, 9
@@ -95,30 +95,30 @@ def _rounded(value, unit, most):
 
 
 @native()
-def _numbers(out, at, values, bits, start, end, unit):
+def _numbers(out, at, values, bits, start, end, unit, gapped):
     """Write numbers as whole ones in units of 1/unit where they are such; as they are where not, or where unit is 0."""
     for place in range(start, end):
         whole = _rounded(values[place], unit, LARGEST)
-        is_whole = unit > 0 and whole / unit == values[place]
-        at = _whole(out, at, np.int64(whole)) if is_whole else _float(out, at, bits[place])
-    return at
-
-
-@native()
-def _gapped(out, at, values, bits, start, end, unit):
-    for place in range(start, end):
-        if bits[place] == 0 or np.isnan(values[place]):
-            out[at] = NIL if bits[place] else 0
+        if bits[place] == 0 and unit > 0:
+            out[at] = 0
+            at += 1
+        elif unit > 0 and whole / unit == values[place]:
+            at = _whole(out, at, np.int64(whole))
+        elif gapped and np.isnan(values[place]):
+            out[at] = NIL
             at += 1
         else:
-            at = _numbers(out, at, values, bits, place, place + 1, unit)
+            at = _float(out, at, bits[place])
     return at
 
 
 @native()
-def _falling(out, at, values, bits, start, end, unit, most, before, whole):
-    """Write by how much each number is below the one before, and the first below `before`, in units of 1/unit; the
-    numbers themselves where one is not whole, or the others are not (`whole`)."""
+def _falling(out, at, values, bits, start, end, unit, origin, ages):
+    """Write by how much each number is below the one before, in units of 1/unit, first the first itself or, of `ages`,
+    by how much it is below the origin; the numbers themselves where one is not whole."""
+    most = FARTHEST_S if ages else LARGEST
+    before = _rounded(origin, unit, most) if ages else 2 * _rounded(values[start], unit, most)
+    whole = not ages or abs(origin) < most
     for place in range(start, end):
         whole &= _rounded(values[place], unit, most) / unit == values[place]
     for place in range(start, end):
@@ -175,21 +175,17 @@ def records(columns, starts, inner, codes, numbers, origin, offsets, texts):
                 continue
             if kind not in (TEXT, NUMBER):
                 at = _list_head(out, at, end - start)
-            if kind in (NUMBER, NUMBERS, OPTIONAL):
-                at = _numbers(out, at, numbers, bits, start, end, unit)
-            elif kind == GAPPED:
-                at = _gapped(out, at, numbers, bits, start, end, unit)
-            elif kind == FALLING and start < end:
-                first = 2 * _rounded(numbers[start], unit, LARGEST)  # as far above the first as that is above zero
-                at = _falling(out, at, numbers, bits, start, end, unit, LARGEST, first, True)
-            elif kind == AGES:
-                first, near = _rounded(origin, MICROS, FARTHEST_S), abs(origin) < FARTHEST_S
-                at = _falling(out, at, numbers, bits, start, end, MICROS, FARTHEST_S, first, near)
-            elif kind == NESTED:
-                for part in range(start, end):
-                    at = _list_head(out, at, inner[part + 1] - inner[part])
-                    at = _texts(out, at, texts[table], offsets[table], codes, inner[part], inner[part + 1])
-            elif kind in (TEXT, TEXTS):
-                at = _texts(out, at, texts[table], offsets[table], codes, start, end)
+            if kind in (TEXT, TEXTS, NESTED):
+                data, of = texts[table], offsets[table]
+                for part in range(start, end if kind == NESTED else start + 1):
+                    first, last = start, end
+                    if kind == NESTED:
+                        first, last = inner[part], inner[part + 1]
+                        at = _list_head(out, at, last - first)
+                    at = _texts(out, at, data, of, codes, first, last)
+            elif kind == AGES or (kind == FALLING and start < end):
+                at = _falling(out, at, numbers, bits, start, end, unit, origin, kind == AGES)
+            else:
+                at = _numbers(out, at, numbers, bits, start, end, unit, kind == GAPPED)
         begins[user + 1] = at
     return out[:at], begins

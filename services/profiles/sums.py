@@ -179,10 +179,3 @@ def _by_code(
             at += 1
         indptr[into + 1] = end
     return indptr, columns[:end], sums[:end]
-
-
-def by_brand(row: Ints, item: Ints, weight: Floats, catalogue: Catalogue, rows: int) -> SparseRows:
-    """(rows, B) sums of weights by row and the brand of the item, a row of the catalogue."""
-    brand = catalogue.brand[item].astype(np.int64)
-    branded = brand >= 0
-    return SparseRows.summed(row[branded], brand[branded], weight[branded], rows)
