@@ -24,7 +24,7 @@ $(STAMP): requirements.lock requirements.in pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --compile -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -m compileall -q services feature_repo training migrations
-	$(BIN)/python -c 'import services.profiles.recompute' # which compiles its loops, ten seconds the first time
+	$(BIN)/python -c 'import services.profiles.recompute' # which compiles its loops, some twenty seconds the first time
 	@touch $@
 
 demo: setup ## The whole path on a simulated shop; then open the printed address

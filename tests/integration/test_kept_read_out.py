@@ -66,6 +66,8 @@ def test_kept_states_give_the_portraits_of_all_events(tailed: Engine, monkeypatc
     for user in ("ada", "bea"):
         ours, theirs = online.portraits[user].readable(0), again.portraits[user].readable(0)
         assert ours.pop("as_of") < theirs.pop("as_of")
+        for item in (*ours["recent_items"], *theirs["recent_items"]):
+            item["weight"] = round(item["weight"], 3)  # of the moment, as they fade
         assert ours == theirs
         assert online.portraits[user].neighbours == again.portraits[user].neighbours
 
