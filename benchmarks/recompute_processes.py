@@ -39,8 +39,9 @@ def run() -> dict[str, Any]:
         helpers: list[BaseProcess] = []
 
         def start(run_id: UUID) -> None:
-            helpers.append(spawn.Process(target=_help, args=(url, run_id, config)))
-            helpers[0].start()
+            if not helpers:  # a run calls again and again
+                helpers.append(spawn.Process(target=_help, args=(url, run_id, config)))
+                helpers[0].start()
 
         def seconds(hour: int, call: Callable[[UUID], None]) -> tuple[float, dict[str, Any]]:
             began = time.perf_counter()
