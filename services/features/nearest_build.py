@@ -10,8 +10,6 @@ trained, the centres of the lists and the code books, while these still find wha
 
 import hashlib
 import math
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from services.features.inverted_lists import LISTS_FILE, SIZES_FILE, write_lists
 from services.features.item_vectors import ItemVectors
 from services.features.nearest import EXACT, INDEX_FILE, best_of, one_thread, open_index
+from services.features.versions import link_or_copy
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int32]
@@ -45,8 +44,6 @@ FEWEST_PROBES = 4
 WIDER = 4
 """Of 54,667 products by their texts: with the lists that find .97 of products' neighbours, under .90 of real queries'
 are found; with four times as many .955."""
-
-
 OUTGROWN = 1.5
 """An index of so many times the items that it was trained for, or of as many times fewer, is trained anew."""
 WORN = 2
@@ -85,7 +82,7 @@ def build_index(
     if earlier is not None and earlier.settings.get("source") == source:
         for name in INDEX_FILES:
             if (earlier.folder / name).exists():
-                _link(earlier.folder / name, folder / name)
+                link_or_copy(earlier.folder / name, folder / name)
         return earlier.settings
     with one_thread():
         if earlier is not None and earlier.fits(rows.size):
@@ -106,14 +103,6 @@ def _digest(vectors: FloatArray, rows: IndexArray) -> str:
     for start in range(0, rows.size, CHUNK):
         digest.update(np.ascontiguousarray(vectors[rows[start : start + CHUNK]]))
     return digest.hexdigest()
-
-
-def _link(old: Path, new: Path) -> None:
-    """One file under both names where the disk can do that: neither is ever written again."""
-    try:
-        os.link(old, new)
-    except OSError:
-        shutil.copyfile(old, new)
 
 
 def _trained(vectors: FloatArray, rows: IndexArray) -> Any:

@@ -13,7 +13,7 @@ from services.core.columns import USER_ID
 from services.db.tail_log import Snapshot
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.events import COLUMNS, SEQUENCE
+from services.profiles.events import COLUMNS, MOMENT, SEQUENCE
 from services.profiles.fold import fold, late_users
 from services.profiles.places import places
 from services.profiles.read_out import read_out
@@ -22,7 +22,6 @@ from services.profiles.state import TOTALS, UserStates, no_states
 from services.profiles.state_codec import encode, unreadable_users
 
 MICROSECOND = timedelta(microseconds=1)
-MOMENT = pa.timestamp("us", tz="UTC")
 
 EVENTS = (*COLUMNS, SEQUENCE)
 """The columns of events that an update is computed from."""

@@ -26,7 +26,7 @@ log = get_logger("tail")
 
 
 class PackedWriter(Protocol):
-    """The online store, as far as the tail needs it (`services.features.online.OnlineWriter`)."""
+    """The online store, as far as those who make portraits need it (`services.features.online.OnlineWriter`)."""
 
     def write_packed(self, rows: Sequence[tuple[str, datetime, bytes]]) -> None: ...
 

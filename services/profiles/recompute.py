@@ -22,18 +22,19 @@ from services.db.user_states import current_snapshot, delete_states
 from services.profiles.catalogue import Catalogue
 from services.profiles.catalogue_follower import ITEMS_AT_ONCE
 from services.profiles.config import ProfileConfig
-from services.profiles.pool import PoolSource, everybodys_pool, stored_pool
-from services.profiles.reading import chunked, whole_catalogue
-from services.profiles.recompute_chunk import ChunkRecompute, PortraitWriter
+from services.profiles.pool import PoolSource, stored_pool
+from services.profiles.portrait_maker import PackedWriter
+from services.profiles.reading import chunked
+from services.profiles.recompute_chunk import ChunkRecompute
 from services.profiles.recompute_report import RecomputeReport
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.reference_store import load_reference
-from services.profiles.shared_recompute import Help, Sharing, pool_of
+from services.profiles.shared_recompute import Help, Sharing, pool_of, pool_users
 
 
 def recompute_profiles(
     engine: Engine,
-    writer: PortraitWriter | None,
+    writer: PackedWriter | None,
     *,
     user_ids: Iterable[str] | None = None,
     since: datetime | None = None,
@@ -158,9 +159,8 @@ class _Run:
         chunks = self.chunks
         if not self.everybody:
             return stored_pool(connection, chunks.reference, chunks.config, chunks.until), None
-        drawn = pool_of(self.users, chunks.config) if self.sharing is None else self.sharing.pool_users
-        catalogue = whole_catalogue(connection, chunks.reference)
-        return everybodys_pool(connection, drawn, catalogue, chunks.until, chunks.reference, chunks.config), catalogue
+        drawn = pool_of(self.users, chunks.config) if self.sharing is None else pool_users(self.sharing.run)
+        return chunks.everybodys(connection, drawn)
 
     def _erase(self, connection: Connection, user_ids: list[str]) -> None:
         """Online first: were only the tables' rows gone, no later run would know of the portrait left online."""

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,31 +27,24 @@ from services.db.user_states import (
 from services.profiles.catalogue import Catalogue
 from services.profiles.chunk import ChunkProfiles, compute_chunk
 from services.profiles.config import ProfileConfig
-from services.profiles.events import COLUMNS, SEQUENCE, EventBatch, build_batch
+from services.profiles.events import COLUMNS, MOMENT, SEQUENCE, EventBatch, build_batch
 from services.profiles.fold import fold_batch
+from services.profiles.live_update import MICROSECOND, moment
 from services.profiles.near import Neighbours, pack_neighbours
 from services.profiles.neighbours import find_neighbours
-from services.profiles.pool import PoolSource
+from services.profiles.pool import PoolSource, everybodys_pool
+from services.profiles.portrait_maker import PackedWriter
 from services.profiles.read_out import PackedRow, ReadOut, portraits_of
-from services.profiles.reading import catalogue_of, catalogue_of_items, read_batch
+from services.profiles.reading import catalogue_of, catalogue_of_items, read_batch, whole_catalogue
 from services.profiles.recompute_report import RecomputeReport
 from services.profiles.reference import ReferenceStatistics
 from services.profiles.state import UserStates, no_states
 from services.profiles.state_codec import decode, encode, unreadable_users
-from services.profiles.tables import MOMENT, feature_tables
+from services.profiles.tables import feature_tables
 
-MICROSECOND = timedelta(microseconds=1)
 AHEAD = timedelta(days=1)
 
 log = get_logger("profiles")
-
-
-class PortraitWriter(Protocol):
-    """The online store, as far as the recompute needs it (`services.features.online.OnlineWriter`)."""
-
-    def write_packed(self, rows: Sequence[PackedRow]) -> None: ...
-
-    def delete_portraits(self, user_ids: Sequence[str]) -> None: ...
 
 
 @dataclass
@@ -60,7 +52,7 @@ class ChunkRecompute:
     """How the users of a run are computed, and the report of those who were; see `recompute_profiles`."""
 
     engine: Engine
-    writer: PortraitWriter | None
+    writer: PackedWriter | None
     as_of: datetime
     reference: ReferenceStatistics
     config: ProfileConfig
@@ -72,6 +64,12 @@ class ChunkRecompute:
     def until(self) -> datetime:
         """What the readers of events stop before. States are after all events, those dated a little ahead as well."""
         return self.as_of + (AHEAD if self.keep_states else MICROSECOND)
+
+    def everybodys(self, connection: Connection, pool_users: pa.Table) -> tuple[PoolSource, Catalogue]:
+        """What chunks of everybody are computed with: the pool of `pool_users` (`user_id`, `events`) and all items."""
+        catalogue = whole_catalogue(connection, self.reference)
+        pool = everybodys_pool(connection, pool_users, catalogue, self.until, self.reference, self.config)
+        return pool, catalogue
 
     def chunk(self, user_ids: list[str], source: PoolSource, whole: Catalogue | None) -> None:
         """Compute and write the portraits of some users."""
@@ -172,11 +170,7 @@ class ChunkRecompute:
 
     def _moment(self, kept: pa.Table | None) -> datetime:
         """As of when the portraits of a chunk are: later than any that its users have, whatever the clock says."""
-        if kept is None:
-            return self.as_of
-        newest = pc.max(kept.column("as_of")).as_py()
-        now = utc_now()
-        return now if newest is None else max(now, newest.astimezone(UTC) + MICROSECOND)
+        return self.as_of if kept is None else moment(kept, utc_now())
 
     def _compare(self, kept: pa.Table, fresh: UserStates) -> None:
         """Count how far the kept states have drifted; those of another reference version are no comparison."""

@@ -22,9 +22,10 @@ from services.db.recompute_runs import SharedRun, find_run, standing, taken_part
 from services.db.session import transaction
 from services.profiles.catalogue import Catalogue
 from services.profiles.config import ProfileConfig
-from services.profiles.pool import PoolSource, everybodys_pool
-from services.profiles.reading import chunked, whole_catalogue
-from services.profiles.recompute_chunk import ChunkRecompute, PortraitWriter
+from services.profiles.pool import PoolSource
+from services.profiles.portrait_maker import PackedWriter
+from services.profiles.reading import chunked
+from services.profiles.recompute_chunk import ChunkRecompute
 from services.profiles.recompute_report import RecomputeReport
 from services.profiles.reference_store import load_reference
 
@@ -81,11 +82,6 @@ class Sharing:
         recompute_runs.begin_run(connection, help_.name, run, list(chunked(users, chunks.config)))
         return cls(chunks, help_, run)
 
-    @property
-    def pool_users(self) -> pa.Table:
-        """`user_id` and `events` of the users among whom neighbours are looked for."""
-        return _pool_users(self.run)
-
     def call(self) -> None:
         """Let others know."""
         self.help.call(self.run.run_id)
@@ -124,7 +120,7 @@ class Sharing:
 
 def help_with(
     engine: Engine,
-    writer: PortraitWriter | None,
+    writer: PackedWriter | None,
     run_id: UUID,
     *,
     call: Callable[[UUID], None],
@@ -144,8 +140,7 @@ def help_with(
     call(run_id)
     chunks = ChunkRecompute(engine, writer, run.as_of, reference, config, True, run.from_states)
     with transaction(engine) as connection:
-        catalogue = whole_catalogue(connection, reference)
-        source = everybodys_pool(connection, _pool_users(run), catalogue, chunks.until, reference, config)
+        source, catalogue = chunks.everybodys(connection, pool_users(run))
     return _take_parts(chunks, run_id, source, catalogue, go_on)
 
 
@@ -154,7 +149,8 @@ def pool_of(users: pa.Table, config: ProfileConfig) -> pa.Table:
     return users.take(pc.sort_indices(users["lot"])[: config.pool_users])
 
 
-def _pool_users(run: SharedRun) -> pa.Table:
+def pool_users(run: SharedRun) -> pa.Table:
+    """`user_id` and `events` of those whom a run has drawn (`pool_of`)."""
     return pa.table({"user_id": pa.array(run.pool_users, pa.string()), "events": pa.array(run.pool_events, pa.int64())})
 
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from feature_repo import names
 from services.features.readable_views import as_json
 from services.profiles.assemble import brands, categories, interests, recent_items
+from services.profiles.events import MOMENT
 from services.profiles.portrait_columns import PortraitColumns
-
-MOMENT = pa.timestamp("us", tz="UTC")
 
 
 def feature_tables(found: PortraitColumns, packed: Sequence[bytes], as_of: datetime) -> dict[str, pa.Table]:

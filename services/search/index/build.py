@@ -5,7 +5,6 @@ links), the word tables are merged.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from services.core.errors import CorruptArtefact, NotReady
 from services.features.arrow_columns import text_column
 from services.features.snapshot_files import write_array, write_strings
-from services.features.versions import IN_USE_S, make_current, new_folder, prune_folders
+from services.features.versions import IN_USE_S, link_or_copy, make_current, new_folder, prune_folders
 from services.search.index import engine
 from services.search.index.fields import AnalysedItems, analyse_items, searched_columns
 from services.search.index.manifest import FORMAT, MANIFEST, SearchManifest, read_manifest, write_manifest
@@ -178,16 +177,7 @@ def _link(old: Path, new: Path) -> None:
     """The engine's folder anew: its segments, which never change, as hard links where the file system has them."""
     new.mkdir()
     for path in old.iterdir():
-        if path.suffix in (".json", ".lock") or not _linked(path, new / path.name):
-            shutil.copy2(path, new / path.name)
-
-
-def _linked(old: Path, new: Path) -> bool:
-    try:
-        os.link(old, new)
-    except OSError:
-        return False
-    return True
+        (shutil.copy2 if path.suffix in (".json", ".lock") else link_or_copy)(path, new / path.name)
 
 
 def _published(search: Path) -> SearchManifest | None:
