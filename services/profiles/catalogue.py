@@ -51,13 +51,6 @@ class Catalogue:
             return np.array([rows.get(item_id, -1) for item_id in item_ids.to_pylist()], np.int64)
         return places(item_ids, self.item_ids)
 
-    def categories_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The categories of some items: (place in `rows`, category), items together."""
-        starts, counts = self.categories.indptr[rows], np.diff(self.categories.indptr)[rows]
-        place = np.repeat(np.arange(len(rows)), counts)
-        nth = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return place, self.categories.indices[starts[place] + nth].astype(np.int64)
-
     @cached_property
     def category_codes(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The categories of each item: (n + 1,) where they start, and the codes of all."""

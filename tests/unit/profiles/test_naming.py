@@ -120,7 +120,8 @@ def heaviest(values: dict[str, float], at_least: float) -> list[str]:
 
 
 def categories_of(shop: Catalogue, row: int) -> list[str]:
-    return shop.category_names.take(pa.array(shop.categories_of(np.array([row]))[1])).to_pylist()
+    starts, codes = shop.category_codes
+    return shop.category_names.take(pa.array(codes[starts[row] : starts[row + 1]])).to_pylist()
 
 
 def level_of(shop: Catalogue, name: str) -> float:
