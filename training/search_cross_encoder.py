@@ -6,7 +6,7 @@ and read by every training.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,12 @@ CHUNK_PAIRS = 256
 
 @dataclass(frozen=True)
 class CrossEncoderSettings:
-    """`batch_pairs`: whole lists until there are so many. `listwise`: what the loss over each query's list counts
-    beside the squared error of each pair's grade. Rates fall to nothing after the share `warm_up` of the steps. At
-    1e-4, read from the first token of the upper three layers, every pair ended with the same score."""
+    """`network`: None is `network_of` the encoder. `batch_pairs`: whole lists until there are so many. `listwise`: what
+    the loss over each query's list counts beside the squared error of each pair's grade. Rates fall to nothing after
+    the share `warm_up` of the steps. At 1e-4, read from the first token of the upper three layers, every pair ended
+    with the same score."""
 
-    network: CrossEncoderConfig = field(default_factory=lambda: CrossEncoderConfig(frozen=0, mean_pooling=True))
+    network: CrossEncoderConfig | None = None
     epochs: int = 2
     batch_pairs: int = 32
     learning_rate: float = 8e-5
@@ -66,11 +67,11 @@ def pair_states(
         path.parent.mkdir(parents=True, exist_ok=True)
         order = np.argsort(np.diff(pairs.starts), kind="stable")
         hidden = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        with torch.inference_mode():
+        with resolve_device("cpu").inference():
             for at in range(0, len(order), CHUNK_PAIRS):
                 rows = order[at : at + CHUNK_PAIRS]
                 some, places = _some(pairs, rows)
-                hidden[places] = lower(some)[0].numpy().astype(np.float16)
+                hidden[places] = lower(some)[0].float().numpy().astype(np.float16)
                 tell(min(at + CHUNK_PAIRS, len(order)))
         hidden.flush()
         done.touch()

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.networks.cross_encoder import PairTokenizer, PairTokens, UpperLayers, split_encoder
+from services.networks.cross_encoder import PairTokenizer, PairTokens, UpperLayers, network_of, split_encoder
 from services.registry.search_artefact import Reranking
 from training.search_cross_encoder import (
     CrossEncoderSettings,
@@ -97,8 +97,9 @@ def fit_reranker(
     used = np.concatenate((some, choosing, measured))
     rows = np.concatenate([np.arange(lists.starts[one], lists.starts[one + 1]) for one in used.tolist()])
     part = lists.take(used)
-    lower, upper = split_encoder(encoder.model, settings.teaching.network)
-    pairs = _tokens(lists, texts, rows, encoder.tokenizer, settings.teaching)
+    network = settings.teaching.network or network_of(encoder.model)
+    lower, upper = split_encoder(encoder.model, network)
+    pairs = _tokens(lists, texts, rows, PairTokenizer(encoder.tokenizer, network))
     grades = JudgedPairs(np.arange(len(rows)), part.gain, part.gain, part.starts)
     own = part.starts[len(some)]
     scores = np.full(len(lists.gain), np.nan, np.float32)
@@ -107,7 +108,7 @@ def fit_reranker(
         found = teach_cross_encoder(upper, states, grades.take(np.arange(len(some))), settings.teaching, seed, tell)
         scores[rows[own:]] = cross_scores(found.upper, states, np.arange(own, len(rows)))
     weight = best_weight(lists, choosing, ranked, scores)
-    about = Reranking(encoder.version, weight, msgspec.to_builtins(settings.teaching.network))
+    about = Reranking(encoder.version, weight, msgspec.to_builtins(network))
     return Reranker(about, found.upper, scores)
 
 
@@ -133,10 +134,7 @@ def _drawn(lists: GradedLists, taught: NDArray[np.int64], most: int, seed: int) 
     return order[np.cumsum(np.diff(lists.starts)[order]) <= most]
 
 
-def _tokens(
-    lists: GradedLists, texts: PairTexts, rows: NDArray[np.int64], tokenizer: Any, settings: CrossEncoderSettings
-) -> PairTokens:
-    made = PairTokenizer(tokenizer, settings.network)
+def _tokens(lists: GradedLists, texts: PairTexts, rows: NDArray[np.int64], made: PairTokenizer) -> PairTokens:
     owner = np.repeat(np.arange(len(lists)), np.diff(lists.starts))[rows]
     needed = np.zeros(len(texts.titles), bool)
     needed[texts.title[rows]] = True

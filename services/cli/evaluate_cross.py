@@ -20,15 +20,15 @@ def cross_encoder_result(name: str, lists: Any, protocol: Any) -> Any:
     configured text encoder.
 
     Raises:
-        ConfigurationError: the text encoder is no BERT.
+        ConfigurationError: the text encoder is no BERT or MPNet.
     """
     from services.core.settings import get_settings  # noqa: PLC0415 - loaded when needed
     from services.encoders.text import load_text_encoder  # noqa: PLC0415 - as above
-    from services.networks.cross_encoder import PairTokenizer, split_encoder  # noqa: PLC0415 - as above
+    from services.networks.cross_encoder import PairTokenizer, network_of, split_encoder  # noqa: PLC0415 - as above
 
     taught = importlib.import_module(TAUGHT)
-    config = taught.CrossEncoderSettings().network
     encoder = load_text_encoder(get_settings().text_encoder, "cpu")
+    config = network_of(encoder.model)
     tokenizer = PairTokenizer(encoder.tokenizer, config)
     judged = lists.judgements
     queries, titles = tokenizer.texts(lists.searched), tokenizer.texts(judged.items["title"].fill_null("").to_list())

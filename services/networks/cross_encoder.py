@@ -30,6 +30,15 @@ class CrossEncoderConfig:
     mean_pooling: bool = False
 
 
+LEARNING_LAYERS = 6
+
+
+def network_of(model: Any) -> CrossEncoderConfig:
+    """All layers of an encoder, of which the upper six learn, read at the mean of all tokens."""
+    layers = int(model.config.num_hidden_layers)
+    return CrossEncoderConfig(layers, frozen=max(0, layers - LEARNING_LAYERS), mean_pooling=True)
+
+
 @dataclass(frozen=True)
 class PairTokens:
     """n pairs as `[CLS] query [SEP] title [SEP]`, one after the other from `starts` int64 (n + 1,): `ids`, `places` in
@@ -73,11 +82,18 @@ class PairTokenizer:
 
 
 class Packing:
-    """Where the tokens of a batch of pairs lie when they are padded to one length: `mask` bool (B, L)."""
+    """Where the tokens of a batch of pairs lie when they are padded to one length: `mask` bool (B, L). `distances`
+    float (heads, most tokens, most tokens), where the encoder has them: added to what a token heeds of another."""
 
-    def __init__(self, lengths: Tensor) -> None:
-        self.mask = torch.arange(int(lengths.max()))[None, :] < lengths[:, None]
+    def __init__(self, lengths: Tensor, distances: Tensor | None = None) -> None:
+        longest = int(lengths.max())
+        self.mask = torch.arange(longest)[None, :] < lengths[:, None]
         self.first = torch.cumsum(lengths, 0) - lengths
+        heeded = self.mask[:, None, None, :]
+        self.heeded = heeded
+        if distances is not None:
+            near = distances[None, :, :longest, :longest]
+            self.heeded = near.masked_fill(~heeded, torch.finfo(near.dtype).min)
 
     def padded(self, packed_TD: Tensor) -> Tensor:
         """(B, L, D), zeros behind each pair."""
@@ -122,7 +138,7 @@ class Layer(nn.Module):
         asking = hidden_TD[packing.first] if first_only else hidden_TD
         query = self.query(asking)[:, None] if first_only else packing.padded(self.query(asking))
         key, value = packing.padded(self.key(hidden_TD)), packing.padded(self.value(hidden_TD))
-        mask = packing.mask[:, None, None, :]
+        mask = packing.heeded[:, :, :1] if first_only else packing.heeded
         with torch.autocast(query.device.type, enabled=False):  # in bfloat16 it is three times slower on a CPU
             parts = (self._split(part).float() for part in (query, key, value))
             mixed = F.scaled_dot_product_attention(*parts, attn_mask=mask)
@@ -139,14 +155,15 @@ class Layer(nn.Module):
 class LowerLayers(nn.Module):
     """Embeddings and the layers that stay as they are."""
 
-    def __init__(self, embeddings: Embeddings, layers: list[Layer]) -> None:
+    def __init__(self, embeddings: Embeddings, layers: list[Layer], distances: Tensor | None = None) -> None:
         super().__init__()
         self.embeddings, self.layers = embeddings, nn.ModuleList(layers)
+        self._distances = distances
 
     def forward(self, pairs: PairTokens) -> tuple[Tensor, Tensor]:
         """((T, D), lengths int64 (n,))."""
         lengths = torch.from_numpy(np.diff(pairs.starts))
-        packing = Packing(lengths)
+        packing = Packing(lengths, self._distances)
         hidden = self.embeddings(*(torch.from_numpy(part) for part in (pairs.ids, pairs.places, pairs.sides)))
         for layer in self.layers:
             hidden = layer(hidden, packing)
@@ -156,8 +173,11 @@ class LowerLayers(nn.Module):
 class UpperLayers(nn.Module):
     """The layers and the head that learn."""
 
-    def __init__(self, layers: list[Layer], width: int, *, mean_pooling: bool = False) -> None:
+    def __init__(
+        self, layers: list[Layer], width: int, distances: Tensor | None = None, *, mean_pooling: bool = False
+    ) -> None:
         super().__init__()
+        self._distances = distances
         self.layers = nn.ModuleList(layers)
         self._mean_pooling = mean_pooling
         self.head = nn.Linear(width, 1)
@@ -166,7 +186,7 @@ class UpperLayers(nn.Module):
 
     def forward(self, hidden_TD: Tensor, lengths: Tensor) -> Tensor:
         """(n,): how well each pair fits."""
-        packing = Packing(lengths)
+        packing = Packing(lengths, self._distances)
         *others, last = self.layers
         for layer in others:
             hidden_TD = layer(hidden_TD, packing)
@@ -197,14 +217,14 @@ def taught_cross_encoder(
     """An encoder's lower layers below upper ones that were taught, `weights` as of their `state_dict`.
 
     Raises:
-        ConfigurationError: the encoder is no BERT, or has too few layers.
+        ConfigurationError: the encoder is no BERT or MPNet, or has too few layers.
     """
     lower, upper = split_encoder(model, config)
     upper.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return CrossEncoder(PairTokenizer(tokenizer, config), lower, upper)
 
 
-NAMES = {
+BERT = {
     "attention.self.query": "query",
     "attention.self.key": "key",
     "attention.self.value": "value",
@@ -215,19 +235,32 @@ NAMES = {
     "output.LayerNorm": "outer_norm",
 }
 """A BERT layer's parts under our names."""
+MPNET = {
+    "attention.attn.q": "query",
+    "attention.attn.k": "key",
+    "attention.attn.v": "value",
+    "attention.attn.o": "attended",
+    "attention.LayerNorm": "attended_norm",
+    "intermediate.dense": "inner",
+    "output.dense": "outer",
+    "output.LayerNorm": "outer_norm",
+}
+"""An MPNet layer's (Song et al. 2020): BERT's, with a term for the distance between two tokens, and without sides."""
+FAMILIES = {"bert": BERT, "mpnet": MPNET}
 
 
 def split_encoder(model: Any, config: CrossEncoderConfig) -> tuple[LowerLayers, UpperLayers]:
     """Both parts with an encoder's weights.
 
     Raises:
-        ConfigurationError: the encoder is no BERT, or has too few layers.
+        ConfigurationError: the encoder is no BERT or MPNet, or has too few layers.
     """
     shape = model.config
-    if shape.model_type != "bert" or shape.num_hidden_layers < config.layers or not config.frozen < config.layers:
+    names = FAMILIES.get(shape.model_type)
+    if names is None or shape.num_hidden_layers < config.layers or not config.frozen < config.layers:
         raise ConfigurationError(
-            f"A cross-encoder starts from an encoder of the BERT family with at least {config.layers} layers, not "
-            f"{shape.model_type} with {shape.num_hidden_layers}"
+            f"A cross-encoder starts from an encoder of the BERT or MPNet family with at least {config.layers} layers, "
+            f"not {shape.model_type} with {shape.num_hidden_layers}"
         )
     state = model.state_dict()
     if "embeddings.word_embeddings.weight" not in state:
@@ -235,28 +268,36 @@ def split_encoder(model: Any, config: CrossEncoderConfig) -> tuple[LowerLayers, 
     parts = (shape.hidden_size, shape.num_attention_heads, shape.intermediate_size, shape.layer_norm_eps)
     layers = [Layer(*parts) for _ in range(config.layers)]
     for at, layer in enumerate(layers):
-        prefix = f"encoder.layer.{at}."
         layer.load_state_dict(
             {
-                f"{ours}.{kind}": state[f"{prefix}{theirs}.{kind}"]
-                for theirs, ours in NAMES.items()
+                f"{ours}.{kind}": state[f"encoder.layer.{at}.{theirs}.{kind}"]
+                for theirs, ours in names.items()
                 for kind in ("weight", "bias")
             }
         )
-    embeddings = Embeddings(
-        shape.vocab_size,
-        shape.max_position_embeddings,
-        shape.type_vocab_size,
-        shape.hidden_size,
-        shape.layer_norm_eps,
-    )
+    distances = _distances(model, config.most_tokens) if shape.model_type == "mpnet" else None
+    lower = LowerLayers(_embeddings(state, shape), layers[: config.frozen], distances).eval().requires_grad_(False)
+    return lower, UpperLayers(layers[config.frozen :], shape.hidden_size, distances, mean_pooling=config.mean_pooling)
+
+
+def _embeddings(state: Mapping[str, Tensor], shape: Any) -> Embeddings:
+    """An encoder's embeddings: MPNet's places begin behind its mark for none, and it knows no sides."""
     prefix = "embeddings."
-    embeddings.load_state_dict(
-        {
-            name.removeprefix(prefix): value
-            for name, value in state.items()
-            if name.startswith(prefix) and not name.endswith(("position_ids", "token_type_ids"))
-        }
-    )
-    lower = LowerLayers(embeddings, layers[: config.frozen]).eval().requires_grad_(False)
-    return lower, UpperLayers(layers[config.frozen :], shape.hidden_size, mean_pooling=config.mean_pooling)
+    named = {
+        name.removeprefix(prefix): value
+        for name, value in state.items()
+        if name.startswith(prefix) and not name.endswith(("position_ids", "token_type_ids"))
+    }
+    if shape.model_type == "mpnet":
+        named["position_embeddings.weight"] = named["position_embeddings.weight"][shape.pad_token_id + 1 :]
+        named["token_type_embeddings.weight"] = torch.zeros(2, shape.hidden_size)
+    places, sides = len(named["position_embeddings.weight"]), len(named["token_type_embeddings.weight"])
+    embeddings = Embeddings(shape.vocab_size, places, sides, shape.hidden_size, shape.layer_norm_eps)
+    embeddings.load_state_dict(named)
+    return embeddings
+
+
+def _distances(model: Any, tokens: int) -> Tensor:
+    """MPNet's term for each head and pair of places, (heads, tokens, tokens)."""
+    with torch.inference_mode():
+        return model.encoder.compute_position_bias(torch.empty(1, tokens, 0))[0].float().clone()

@@ -45,6 +45,28 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_mpnet(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """A 2-layer MPNet of width 32 with the vocabulary, and the tokenizer, of `tiny_bert`."""
+    from transformers import BertTokenizerFast, MPNetConfig, MPNetModel
+
+    folder = tmp_path_factory.mktemp("tiny-mpnet")
+    torch.manual_seed(0)
+    config = MPNetConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    model = MPNetModel(config)
+    torch.nn.init.normal_(model.encoder.relative_attention_bias.weight)
+    model.save_pretrained(folder)
+    BertTokenizerFast(vocab=str(tiny_bert / "vocab.txt"), model_max_length=64).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CLIP with a 16-dimensional shared space for pictures of 32 × 32."""
     from transformers import CLIPConfig, CLIPModel

@@ -1,5 +1,6 @@
 """The cross-encoder's layers say what the encoder's own do, in whatever batch a pair is."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,23 @@ def test_scores_are_those_of_the_whole_encoder(model, tokenizer):
             parts = (torch.from_numpy(part[at])[None] for part in (pairs.ids, pairs.sides))
             hidden = model(**dict(zip(("input_ids", "token_type_ids"), parts, strict=True))).last_hidden_state
             assert ours[row] == pytest.approx(float(upper.head(hidden[0, 0])), abs=1e-5)
+
+
+@pytest.mark.parametrize("mean_pooling", [False, True])
+def test_mpnet_heeds_distances_and_knows_no_sides(tiny_mpnet: Path, tokenizer, *, mean_pooling: bool):
+    model = AutoModel.from_pretrained(tiny_mpnet).eval()
+    pairs = pairs_of(tokenizer, QUERIES, TITLES)
+    lower, upper = split_encoder(model, replace(CONFIG, mean_pooling=mean_pooling))
+    torch.nn.init.normal_(upper.head.weight)
+    upper.eval()
+    with torch.inference_mode():
+        ours = upper(*lower(pairs)).numpy()
+        for row in range(len(pairs)):
+            at = slice(pairs.starts[row], pairs.starts[row + 1])
+            ids, places = (torch.from_numpy(part[at])[None] for part in (pairs.ids, pairs.places))
+            hidden = model(input_ids=ids, position_ids=places + model.config.pad_token_id + 1).last_hidden_state[0]
+            pooled = hidden.mean(0) if mean_pooling else hidden[0]
+            assert ours[row] == pytest.approx(float(upper.head(pooled)), abs=1e-5)
 
 
 def test_lower_layers_do_not_learn(model, tokenizer):
