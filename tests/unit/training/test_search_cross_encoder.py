@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_bert import tiny_bert
 
+from services.encoders.device import resolve_device
 from services.networks.cross_encoder import CrossEncoderConfig, PairTokens, split_encoder
 from training.search_cross_encoder import (
     CrossEncoderSettings,
@@ -65,11 +66,11 @@ def test_states_on_disk_are_those_of_each_pair_and_are_read_again(tmp_path: Path
     _, pairs = shop(6)
     states = pair_states(lower, pairs, tmp_path / "states.npy")
     hidden, lengths = states.take(np.array([7, 2]))
-    with torch.inference_mode():
+    with resolve_device("cpu").inference():
         whole, _ = lower(pairs)
     expected = torch.cat([whole[pairs.starts[row] : pairs.starts[row + 1]] for row in (7, 2)])
     assert lengths.tolist() == [7, 7]
-    assert torch.allclose(hidden, expected, atol=2e-3)
+    assert torch.allclose(hidden, expected.float(), atol=2e-2)
     again = pair_states(network()[0], pairs, tmp_path / "states.npy", lambda _: pytest.fail("computed anew"))
     assert (again.hidden == states.hidden).all()
 
