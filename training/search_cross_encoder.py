@@ -20,13 +20,15 @@ from training.list_loss import list_cross_entropy, list_softmax
 
 FloatArray = NDArray[np.float32]
 CHUNK_PAIRS = 256
+WIDTH = 384
 
 
 @dataclass(frozen=True)
 class CrossEncoderSettings:
     """`network`: None is `network_of` the encoder. `batch_pairs`: whole lists until there are so many. `listwise`: what
     the loss over each query's list counts beside the squared error of each pair's grade. Rates fall to nothing after
-    the share `warm_up` of the steps. At 1e-4, read from the first token of the upper three layers, every pair ended
+    the share `warm_up` of the steps. `learning_rate`: of layers of `WIDTH`; wider ones learn less in proportion, as
+    Adam's should (Yang et al. 2022). At 1e-4, read from the first token of the upper three layers, every pair ended
     with the same score."""
 
     network: CrossEncoderConfig | None = None
@@ -129,7 +131,7 @@ def teach_cross_encoder(
     gain = torch.as_tensor(pairs.gain / settings.temperature, dtype=torch.float32)
     sharpness = torch.tensor(math.log(2.0), requires_grad=True)
     groups = [
-        {"params": upper.layers.parameters(), "lr": settings.learning_rate},
+        {"params": upper.layers.parameters(), "lr": settings.learning_rate * min(1.0, WIDTH / upper.head.in_features)},
         {"params": [*upper.head.parameters(), sharpness], "lr": settings.head_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, betas=(0.9, 0.98), fused=True)
