@@ -299,5 +299,5 @@ def _embeddings(state: Mapping[str, Tensor], shape: Any) -> Embeddings:
 
 def _distances(model: Any, tokens: int) -> Tensor:
     """MPNet's term for each head and pair of places, (heads, tokens, tokens)."""
-    with torch.inference_mode():
+    with torch.no_grad():
         return model.encoder.compute_position_bias(torch.empty(1, tokens, 0))[0].float().clone()
