@@ -140,8 +140,8 @@ class Layer(nn.Module):
         key, value = packing.padded(self.key(hidden_TD)), packing.padded(self.value(hidden_TD))
         mask = packing.heeded[:, :, :1] if first_only else packing.heeded
         with torch.autocast(query.device.type, enabled=False):  # in bfloat16 it is three times slower on a CPU
-            parts = (self._split(part).float() for part in (query, key, value))
-            mixed = F.scaled_dot_product_attention(*parts, attn_mask=mask)
+            asked, known, told = (self._split(part).float() for part in (query, key, value))
+            mixed = F.scaled_dot_product_attention(asked, known, told, attn_mask=mask)
         mixed = mixed.transpose(1, 2).flatten(2)
         mixed = mixed[:, 0] if first_only else packing.packed(mixed)
         hidden = self.attended_norm(asking + self.attended(mixed))

@@ -38,7 +38,7 @@ def _traffic(model: str, counts: NDArray[np.float64]) -> ModelTraffic:
     """`counts` (users, 3): lists, clicks, purchases."""
     rng = np.random.default_rng(0)
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
-    sums = np.concatenate((np.ones((1, len(counts))), weights)) @ counts
+    sums = np.concatenate((np.ones((1, len(counts))), weights.astype(np.float64))) @ counts
     clicks, purchases = (_measured(sums[:, place] / sums[:, 0]) for place in (1, 2))
     return ModelTraffic(model, len(counts), int(counts[:, 0].sum()), clicks, purchases)
 

@@ -21,21 +21,23 @@ def count_facets(
     names: Sequence[FacetName], snapshot: ItemSnapshot, unfiltered: IndexArray, wanted: ItemFilter, terms: int
 ) -> Facets:
     """The facets of the items `unfiltered` int32 (n,), each under the filter without its own field."""
-    facets = Facets()
-    found = {}
+    categories: list[TermCount] | None = None
+    brands: list[TermCount] | None = None
+    price: PriceFacet | None = None
+    available: AvailabilityFacet | None = None
     for name in dict.fromkeys(names):
         items = unfiltered[filter_mask(_without(wanted, name), snapshot, unfiltered)]
         if name is FacetName.CATEGORIES:
-            found["categories"] = _categories(snapshot, items, terms)
+            categories = _categories(snapshot, items, terms)
         elif name is FacetName.BRANDS:
             codes = snapshot.brand[items]
-            found["brands"] = _most(np.bincount(codes[codes >= 0]), snapshot.brand_names, terms)
+            brands = _most(np.bincount(codes[codes >= 0]), snapshot.brand_names, terms)
         elif name is FacetName.PRICE:
-            found["price"] = price_facet(snapshot.price[items])
+            price = price_facet(snapshot.price[items])
         else:
             can = int(np.count_nonzero(snapshot.available[items]))
-            found["available"] = AvailabilityFacet(can, items.size - can)
-    return Facets(**{**facets.__dict__, **found})
+            available = AvailabilityFacet(can, items.size - can)
+    return Facets(categories, brands, price, available)
 
 
 def price_facet(prices: NDArray[np.float32]) -> PriceFacet:
@@ -47,7 +49,7 @@ def price_facet(prices: NDArray[np.float32]) -> PriceFacet:
     edges = sorted({edge for edge in map(_round_price, cuts.tolist()) if known.min() < edge <= known.max()})
     bounds: list[float | None] = [None, *edges, None]
     counts = np.histogram(known, [-np.inf, *edges, np.inf])[0].tolist()
-    bands = [PriceBand(*bounds[i : i + 2], count) for i, count in enumerate(counts)]
+    bands = [PriceBand(low, high, count) for low, high, count in zip(bounds[:-1], bounds[1:], counts, strict=True)]
     return PriceFacet(float(known.min()), float(known.max()), bands)
 
 

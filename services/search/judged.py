@@ -76,12 +76,12 @@ def list_features(
             continue
         found = asked.candidates
         features = query_item_features(asked, terms)
-        rows = (features, found.lexical, np.nan_to_num(found.dense, nan=-1), fusion.rank(asked).scores)
-        parts.append(tuple(values[back] for values in rows))
+        dense, fused = np.nan_to_num(found.dense, nan=-1), fusion.rank(asked).scores
+        parts.append((features[back], found.lexical[back], dense[back], fused[back]))
         corrected.append(asked.query.corrected is not None)
         searched.append(asked.query.searched)
-    columns = [np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True)]
-    return ListFeatures(*columns, np.array(corrected, bool), searched)
+    every, lexical, dense, fused = (np.concatenate(column).astype(np.float32) for column in zip(*parts, strict=True))
+    return ListFeatures(every, lexical, dense, fused, np.array(corrected, bool), searched)
 
 
 def _read(pipeline: SearchPipeline, query: str, *, correct: bool) -> UnderstoodQuery | None:

@@ -81,8 +81,8 @@ class Synonyms:
         self._others: dict[Terms, list[Terms]] = {}
         for group in file.groups:
             phrases = [_analysed(phrase, analyser) for phrase in group]
-            for phrase in phrases:
-                self._add(phrase, (other for other in phrases if other != phrase))
+            for terms in phrases:
+                self._add(terms, (other for other in phrases if other != terms))
         for phrase, others in file.oneway.items():
             self._add(_analysed(phrase, analyser), (_analysed(other, analyser) for other in others))
 

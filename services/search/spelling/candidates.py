@@ -120,9 +120,10 @@ class Candidates:
 
     def _pair(self, left: str, right: str, others: Mapping[int, int]) -> tuple[float, float]:
         """The score of two words side by side, and the context in it; zeros unless some title has them together."""
-        at = [self._vocabulary.position.get(part) for part in (left, right)]
-        if at[0] is None or at[1] is None:
+        position = self._vocabulary.position
+        if left not in position or right not in position:
             return 0.0, 0.0
+        at = [position[left], position[right]]
         stems = self._vocabulary.stems[at]
         together = float(np.log1p(self._vocabulary.together(stems[:1], int(stems[1]))[0]))
         if not together:

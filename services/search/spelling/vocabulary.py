@@ -112,7 +112,7 @@ class Vocabulary:
         """Store it; `read` maps it into memory."""
         write_strings(folder, "words", *text_column(pa.array(self.words, pa.string())))
         write_strings(folder, "stem_names", *text_column(pa.array(self.stem_names, pa.string())))
-        arrays = {"word_counts": self.counts, "word_stems": self.stems, "pair_keys": self.pair_keys}
+        arrays: dict[str, NDArray] = {"word_counts": self.counts, "word_stems": self.stems, "pair_keys": self.pair_keys}
         arrays |= {"pair_counts": self.pair_counts, "deletion_hashes": self._hashes, "deletion_owners": self._owners}
         for name, array in arrays.items():
             write_array(folder, name, array)
