@@ -138,7 +138,7 @@ def _features(
         QueryWord(token.text, tuple(Alternative(term) for term in token.terms[:1]), str(token.kind))
         for token in analyser.tokens(text)
     )
-    rows = np.arange(len(terms.starts) - 1, dtype=np.int32)
+    rows = np.arange(len(terms.lengths), dtype=np.int32)
     features = np.zeros((len(rows), len(FEATURES)), np.float32)
     for name, values in text_features(QueryTerms.of(UnderstoodQuery(text, text, words), terms), terms, rows).items():
         features[:, PLACE[name]] = values

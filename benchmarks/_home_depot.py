@@ -8,11 +8,12 @@ minutes.
 import os
 from pathlib import Path
 
+from benchmarks._data import SHARED
 from services.core.errors import NotFound
 from training.search_judgements import Judgements, read_judgements
 
 ENVIRONMENT = "PORTRAIT_HOME_DEPOT"
-DEFAULT = Path(__file__).resolve().parents[1] / ".." / "shared" / "data" / "home-depot-search" / "train.csv.zip"
+DEFAULT = SHARED / "home-depot-search" / "train.csv.zip"
 
 
 def home_depot() -> Judgements:

@@ -8,7 +8,6 @@ Run: `python -m benchmarks.photo_search`.
 """
 
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -19,11 +18,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks._home_depot import DEFAULT as HOME_DEPOT
+from benchmarks._data import data_folder
 from benchmarks.rest import _portrait
-from services.core.errors import NotFound
+from services.core.addresses import read_addresses
 from services.core.paths import HomePaths
-from services.runtime.state import read_state
 
 COUNT = 10
 WARM_UP = 5
@@ -31,16 +29,15 @@ WARM_UP = 5
 
 def run() -> dict[str, Any]:
     """The share of the first ten answers that are of the uploaded photo's class, and of the first alone."""
-    named = os.environ.get("PORTRAIT_TEST_DATA")
-    folder = (Path(named) if named else HOME_DEPOT.parents[1]) / "product-photos"
-    if not folder.is_dir():
-        raise NotFound(f"{folder} is not there: set PORTRAIT_TEST_DATA to the folder that holds product-photos")
+    folder = data_folder("product-photos")
     catalogue, asked = (sorted((folder / part).glob("*/*.jpg")) for part in ("test", "validation"))
     kinds = {f"photo-{number}": photo.parent.name for number, photo in enumerate(catalogue)}
     home = Path(tempfile.mkdtemp(prefix="pp-")).resolve()
     try:
         _portrait(home, "up", "--detach", "--wait", "--port", "0", "--timeout", "600")
-        with httpx.Client(base_url=_address(home), timeout=60.0) as client:
+        addresses = read_addresses(home)
+        assert addresses is not None and addresses.http_url is not None  # `up --wait` returned
+        with httpx.Client(base_url=addresses.http_url, timeout=60.0) as client:
             _stock(client, HomePaths(home).media, catalogue)
             _portrait(home, "embed")
             answers, seconds = _ask(client, asked, len(catalogue))
@@ -72,14 +69,6 @@ def run() -> dict[str, Any]:
             "p99_ms": round(float(np.quantile(seconds, 0.99)) * 1e3, 1),
         },
     }
-
-
-def _address(home: Path) -> str:
-    state = read_state(home)
-    assert state is not None  # `up --wait` returned
-    gateway = next(part for part in state.parts if part.name == "gateway")
-    assert gateway.address is not None  # it is ready
-    return gateway.address
 
 
 def _stock(client: httpx.Client, media: Path, catalogue: list[Path]) -> None:

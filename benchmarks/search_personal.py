@@ -8,7 +8,6 @@ lower it. Run: `python -m benchmarks.search_personal [--users N] [--json OUT]`.
 
 import argparse
 import json
-import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._home_depot import DEFAULT as HOME_DEPOT
+from benchmarks._data import data_folder
 from services.cli.evaluate import builders
 from services.cli.offline_data import read_data
-from services.core.errors import NotFound
 from services.core.settings import get_settings
 from services.encoders.text import load_text_encoder
 from services.features.portrait import Portrait
@@ -41,10 +39,7 @@ WORDS = 4
 
 def run(users: int = USERS) -> dict[str, Any]:
     """MRR@100 with and without portraits, for open and for specific queries."""
-    named = os.environ.get("PORTRAIT_TEST_DATA")
-    folder = (Path(named) if named else HOME_DEPOT.parents[1]) / "amazon-beauty-2014"
-    if not folder.is_dir():
-        raise NotFound(f"{folder} is not there: set PORTRAIT_TEST_DATA to the folder that holds amazon-beauty-2014")
+    folder = data_folder("amazon-beauty-2014")
     settings = get_settings()
     files = folder / "user_sequence.txt.gz", folder / "items.tsv.gz"
     data = read_data(*files, settings, format="sequences", options=ImportOptions(), encode=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from services.encoders.device import resolve_device
-from services.networks.cross_encoder import CrossEncoderConfig, LowerLayers, PairTokens, UpperLayers
+from services.networks.cross_encoder import LowerLayers, PairTokens, UpperLayers
 from training.list_loss import list_cross_entropy, list_softmax
 
 FloatArray = NDArray[np.float32]
@@ -25,13 +25,12 @@ WIDTH = 384
 
 @dataclass(frozen=True)
 class CrossEncoderSettings:
-    """`network`: None is `network_of` the encoder. `batch_pairs`: whole lists until there are so many. `listwise`: what
+    """`batch_pairs`: whole lists until there are so many. `listwise`: what
     the loss over each query's list counts beside the squared error of each pair's grade. Rates fall to nothing after
     the share `warm_up` of the steps. `learning_rate`: of layers of `WIDTH`; wider ones learn less in proportion, as
     Adam's should (Yang et al. 2022). At 1e-4, read from the first token of the upper three layers, every pair ended
     with the same score."""
 
-    network: CrossEncoderConfig | None = None
     epochs: int = 2
     batch_pairs: int = 32
     learning_rate: float = 8e-5

@@ -12,7 +12,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from services.networks.cross_encoder import PairTokenizer, PairTokens, UpperLayers, network_of, split_encoder
+from services.networks.cross_encoder import (
+    CrossEncoderConfig,
+    PairTokenizer,
+    PairTokens,
+    UpperLayers,
+    network_of,
+    split_encoder,
+)
 from services.registry.search_artefact import Reranking
 from training.search_cross_encoder import (
     CrossEncoderSettings,
@@ -41,8 +48,10 @@ class PairTexts:
 
 @dataclass(frozen=True)
 class RerankerSettings:
-    """`most_pairs`: lists teach until they have so many rows, in a random order."""
+    """`network`: None is `network_of` the encoder. `most_pairs`: lists teach until they have so many rows, in a random
+    order."""
 
+    network: CrossEncoderConfig | None = None
     teaching: CrossEncoderSettings = field(default_factory=CrossEncoderSettings)
     most_pairs: int = 30_000
 
@@ -97,7 +106,7 @@ def fit_reranker(
     used = np.concatenate((some, choosing, measured))
     rows = np.concatenate([np.arange(lists.starts[one], lists.starts[one + 1]) for one in used.tolist()])
     part = lists.take(used)
-    network = settings.teaching.network or network_of(encoder.model)
+    network = settings.network or network_of(encoder.model)
     lower, upper = split_encoder(encoder.model, network)
     pairs = _tokens(lists, texts, rows, PairTokenizer(encoder.tokenizer, network))
     grades = JudgedPairs(np.arange(len(rows)), part.gain, part.gain, part.starts)

@@ -83,17 +83,17 @@ class PairTokenizer:
 
 class Packing:
     """Where the tokens of a batch of pairs lie when they are padded to one length: `mask` bool (B, L). `distances`
-    float (heads, most tokens, most tokens), where the encoder has them: added to what a token heeds of another."""
+    float (heads, most tokens, most tokens), where the encoder has them: added to what a token heeds of another.
+    `heeded`: the mask of attention that follows, bool (B, 1, 1, L), or float (B, heads, L, L) with distances."""
 
     def __init__(self, lengths: Tensor, distances: Tensor | None = None) -> None:
         longest = int(lengths.max())
         self.mask = torch.arange(longest)[None, :] < lengths[:, None]
         self.first = torch.cumsum(lengths, 0) - lengths
-        heeded = self.mask[:, None, None, :]
-        self.heeded = heeded
+        self.heeded = self.mask[:, None, None, :]
         if distances is not None:
-            near = distances[None, :, :longest, :longest]
-            self.heeded = near.masked_fill(~heeded, torch.finfo(near.dtype).min)
+            near = distances[:, :longest, :longest]
+            self.heeded = near.masked_fill(~self.heeded, torch.finfo(near.dtype).min)
 
     def padded(self, packed_TD: Tensor) -> Tensor:
         """(B, L, D), zeros behind each pair."""

@@ -56,7 +56,7 @@ class StoredRegistry(ModelRegistry):
             raise CorruptArtefact(
                 f"{self._name}/{ROLLOUT} in the storage cannot be read: promote a model again"
             ) from error
-        for version in {rollout.champion, rollout.canary, rollout.shadow} - {None, self.baseline}:
+        for version in {rollout.champion, rollout.canary, rollout.shadow} - {self.baseline}:
             if version is not None and not self._fetch(version):
                 raise CorruptArtefact(f"{self._name}/{version} in the storage has no manifest: publish the model again")
         self._replace(written)

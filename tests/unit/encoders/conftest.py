@@ -21,6 +21,8 @@ WORDS = [
     "c",
     "passage",
 ]
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+TEXTS = {"vocab_size": len(WORDS), "max_position_embeddings": 64}
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +33,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny-bert")
     (folder / "vocab.txt").write_text("\n".join(WORDS))
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    BertModel(config).save_pretrained(folder)
+    BertModel(BertConfig(**SIZES, **TEXTS)).save_pretrained(folder)
     BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=64).save_pretrained(folder)
     return folder
 
@@ -51,15 +45,7 @@ def tiny_mpnet(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Pat
 
     folder = tmp_path_factory.mktemp("tiny-mpnet")
     torch.manual_seed(0)
-    config = MPNetConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    model = MPNetModel(config)
+    model = MPNetModel(MPNetConfig(**SIZES, **TEXTS))
     torch.nn.init.normal_(model.encoder.relative_attention_bias.weight)
     model.save_pretrained(folder)
     BertTokenizerFast(vocab=str(tiny_bert / "vocab.txt"), model_max_length=64).save_pretrained(folder)
@@ -72,11 +58,10 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import CLIPConfig, CLIPModel
 
     folder = tmp_path_factory.mktemp("tiny-clip")
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     torch.manual_seed(0)
     config = CLIPConfig(
-        text_config=sizes | {"vocab_size": 32},
-        vision_config=sizes | {"image_size": 32, "patch_size": 8},
+        text_config=SIZES | {"vocab_size": 32},
+        vision_config=SIZES | {"image_size": 32, "patch_size": 8},
         projection_dim=16,
     )
     CLIPModel(config).save_pretrained(folder)

@@ -1,15 +1,17 @@
 """The cross-encoder's layers say what the encoder's own do, in whatever batch a pair is."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from services.core.errors import ConfigurationError
-from services.networks.cross_encoder import CrossEncoderConfig, PairTokenizer, split_encoder
+from services.networks.cross_encoder import CrossEncoderConfig, PairTokenizer, PairTokens, split_encoder
 
 CONFIG = CrossEncoderConfig(layers=2, frozen=1, query_tokens=4, most_tokens=12)
 QUERIES, TITLES = ["a", "b c a b c a", "a b"], ["b c", "a passage b", "c " * 30]
@@ -42,35 +44,39 @@ def test_a_pair_is_the_query_and_the_title_within_their_bounds(tokenizer):
     assert pairs.places[second].tolist() == list(range(10))
 
 
-def test_scores_are_those_of_the_whole_encoder(model, tokenizer):
-    pairs = pairs_of(tokenizer, QUERIES, TITLES)
-    lower, upper = split_encoder(model, CONFIG)
+def scores_are_of(pairs: PairTokens, config: CrossEncoderConfig, model, states: Callable[[slice], Tensor]) -> None:
+    """Of all pairs together, each is that of the states (length, D) which the whole encoder gives the pair alone."""
+    lower, upper = split_encoder(model, config)
     torch.nn.init.normal_(upper.head.weight)
     upper.eval()
     with torch.inference_mode():
         ours = upper(*lower(pairs)).numpy()
         for row in range(len(pairs)):
-            at = slice(pairs.starts[row], pairs.starts[row + 1])
-            parts = (torch.from_numpy(part[at])[None] for part in (pairs.ids, pairs.sides))
-            hidden = model(**dict(zip(("input_ids", "token_type_ids"), parts, strict=True))).last_hidden_state
-            assert ours[row] == pytest.approx(float(upper.head(hidden[0, 0])), abs=1e-5)
+            hidden = states(slice(pairs.starts[row], pairs.starts[row + 1]))
+            pooled = hidden.mean(0) if config.mean_pooling else hidden[0]
+            assert ours[row] == pytest.approx(float(upper.head(pooled)), abs=1e-5)
+
+
+def test_scores_are_those_of_the_whole_encoder(model, tokenizer):
+    pairs = pairs_of(tokenizer, QUERIES, TITLES)
+
+    def states(at: slice) -> Tensor:
+        ids, sides = (torch.from_numpy(part[at])[None] for part in (pairs.ids, pairs.sides))
+        return model(input_ids=ids, token_type_ids=sides).last_hidden_state[0]
+
+    scores_are_of(pairs, CONFIG, model, states)
 
 
 @pytest.mark.parametrize("mean_pooling", [False, True])
 def test_mpnet_heeds_distances_and_knows_no_sides(tiny_mpnet: Path, tokenizer, *, mean_pooling: bool):
     model = AutoModel.from_pretrained(tiny_mpnet).eval()
     pairs = pairs_of(tokenizer, QUERIES, TITLES)
-    lower, upper = split_encoder(model, replace(CONFIG, mean_pooling=mean_pooling))
-    torch.nn.init.normal_(upper.head.weight)
-    upper.eval()
-    with torch.inference_mode():
-        ours = upper(*lower(pairs)).numpy()
-        for row in range(len(pairs)):
-            at = slice(pairs.starts[row], pairs.starts[row + 1])
-            ids, places = (torch.from_numpy(part[at])[None] for part in (pairs.ids, pairs.places))
-            hidden = model(input_ids=ids, position_ids=places + model.config.pad_token_id + 1).last_hidden_state[0]
-            pooled = hidden.mean(0) if mean_pooling else hidden[0]
-            assert ours[row] == pytest.approx(float(upper.head(pooled)), abs=1e-5)
+
+    def states(at: slice) -> Tensor:
+        ids, places = (torch.from_numpy(part[at])[None] for part in (pairs.ids, pairs.places))
+        return model(input_ids=ids, position_ids=places + model.config.pad_token_id + 1).last_hidden_state[0]
+
+    scores_are_of(pairs, replace(CONFIG, mean_pooling=mean_pooling), model, states)
 
 
 def test_lower_layers_do_not_learn(model, tokenizer):

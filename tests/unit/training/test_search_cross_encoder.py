@@ -25,7 +25,7 @@ from training.search_ranker import SearchRankerSettings
 
 GOOD, WORDS, LENGTH = 5, range(5, 12), 4
 CONFIG = CrossEncoderConfig(layers=2, frozen=1)
-SETTINGS = CrossEncoderSettings(CONFIG, epochs=6, batch_pairs=24, learning_rate=5e-3, head_rate=1e-2)
+SETTINGS = CrossEncoderSettings(epochs=6, batch_pairs=24, learning_rate=5e-3, head_rate=1e-2)
 RANKER = SearchRankerSettings(hidden=(8, 4), members=1, max_epochs=10)
 PROTOCOL = SearchProtocol(least_judged=6, folds=2)
 

@@ -21,7 +21,7 @@ from training.search_reranking import PairTexts, RerankerSettings, best_weight, 
 WORDS = ["oak", "pine", "elm", "ash", "yew", "fir", "box"]
 GOOD = "oak"
 CONFIG = CrossEncoderConfig(layers=2, frozen=1)
-SETTINGS = RerankerSettings(CrossEncoderSettings(CONFIG, epochs=6, learning_rate=5e-3, head_rate=1e-2))
+SETTINGS = RerankerSettings(CONFIG, CrossEncoderSettings(epochs=6, learning_rate=5e-3, head_rate=1e-2))
 QUICK = SearchRankerSettings(hidden=(8, 4), members=1, max_epochs=3)
 NAMES = ("noise", "more_noise")
 
